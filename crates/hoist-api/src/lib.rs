@@ -1,0 +1,1 @@
+//! What crosses the wire between Hoist's server and its clients, declared once.

@@ -1,0 +1,8 @@
+//! Every decision of Hoist as pure functions over plain values: no I/O, no clock, no randomness.
+//!
+//! Time, identity and reality are arguments. What a caller must know first: `model` holds the values, `plan` decides
+//! over them, `manifest` reads what users write, `limits` names every wait.
+
+pub mod id;
+pub mod limits;
+pub mod model;

@@ -1,0 +1,28 @@
+//! Every wait has a limit with a name and a unit, and all of them are here.
+
+use crate::model::Millis;
+
+/// From a promotion's begin to its switch, unless the app or the promotion says otherwise.
+pub const PROMOTION_LIMIT: Millis = Millis::from_secs(600);
+/// From a process's start to ready, unless its service says otherwise.
+pub const START_LIMIT: Millis = Millis::from_secs(120);
+/// From a route table's decision to the router's acknowledgement, on the way forward.
+pub const SHIFT_LIMIT: Millis = Millis::from_secs(30);
+/// How long plain requests of old processes may take to end.
+pub const DRAIN_LIMIT: Millis = Millis::from_secs(30);
+/// How long old processes of routed services stay for a quick rollback.
+pub const WARM_LIMIT: Millis = Millis::from_secs(30);
+/// How long each step of going back may take.
+pub const BACK_STEP_LIMIT: Millis = Millis::from_secs(120);
+/// How long the router holds a request of a service that is being replaced.
+pub const HOLD_LIMIT: Millis = Millis::from_secs(30);
+/// How long a process without a port must run to count as ready.
+pub const READY_AFTER: Millis = Millis::from_secs(1);
+/// From SIGTERM to SIGKILL, unless the service says otherwise.
+pub const STOP_GRACE: Millis = Millis::from_secs(30);
+/// Exits before ready that end a promotion.
+pub const EXITS_BEFORE_READY_MAX: u32 = 3;
+/// First pause between probes of a process that is not ready yet.
+pub const PROBE_FIRST: Millis = Millis(25);
+/// Longest pause between probes of a process that is not ready yet.
+pub const PROBE_SLOWEST: Millis = Millis(250);

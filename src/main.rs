@@ -1,0 +1,3 @@
+//! The `hoist` binary: dispatches to the role it was started for.
+
+fn main() {}

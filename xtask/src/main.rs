@@ -1,0 +1,3 @@
+//! Keeps the project's promises mechanically.
+
+fn main() {}
