@@ -1,0 +1,242 @@
+//! Every operation of the rack, and the one list of them.
+
+use schemars::SchemaGenerator;
+
+use crate::endpoint::{Endpoint, Kind, Method, Scope};
+use crate::error::ErrorCode::{self, *};
+use crate::openapi::Operation;
+use crate::sse::Streamed;
+use crate::types::*;
+
+/// Declares operations, and `operations` with all of them: what the OpenAPI writer and the coverage tests go through.
+macro_rules! operations {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($id:literal, $method:ident $path:literal, $scope:ident, $kind:ident, $success:literal) {
+            path: $path_type:ty,
+            query: $query:ty,
+            body: $body:ty,
+            reply: $reply:ty,
+            errors: [$($error:ident),*],
+            summary: $summary:literal,
+        }
+    )+) => {
+        $(
+            #[doc = $summary]
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy)]
+            pub struct $name;
+
+            impl Endpoint for $name {
+                const METHOD: Method = Method::$method;
+                const PATH: &'static str = $path;
+                const ID: &'static str = $id;
+                const SUMMARY: &'static str = $summary;
+                const SCOPE: Scope = Scope::$scope;
+                const KIND: Kind = Kind::$kind;
+                const SUCCESS: u16 = $success;
+                const ERRORS: &'static [ErrorCode] = &[$($error),*];
+                type Path = $path_type;
+                type Query = $query;
+                type Body = $body;
+                type Reply = $reply;
+            }
+        )+
+
+        /// All operations, in the order of the document.
+        pub fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+            vec![$(Operation::of::<$name>(schemas)),+]
+        }
+
+        /// Calls a macro with the type of every operation: `for_each_operation!(mount)` is `mount!(RackGet, …)`.
+        #[macro_export]
+        macro_rules! for_each_operation {
+            ($callback:ident) => { $callback!($($name),+) };
+        }
+    };
+}
+
+operations! {
+    RackGet("get_rack", Get "/rack", Read, Json, 200) {
+        path: Empty, query: Empty, body: Empty, reply: RackInfo, errors: [],
+        summary: "What the rack is.",
+    }
+    /// Answers before it stops.
+    RackStop("stop_rack", Post "/rack/stop", Admin, Json, 202) {
+        path: Empty, query: Empty, body: RackStopRequest, reply: RackInfo, errors: [],
+        summary: "Stops the rack; apps keep running unless asked otherwise.",
+    }
+    DoctorGet("get_doctor", Get "/doctor", Read, Json, 200) {
+        path: Empty, query: Empty, body: Empty, reply: Doctor, errors: [],
+        summary: "What each loop last did and waits for, and what isolation the machine gives.",
+    }
+    OpenApiGet("get_openapi", Get "/openapi.json", Read, Json, 200) {
+        path: Empty, query: Empty, body: Empty, reply: serde_json::Value, errors: [],
+        summary: "This document.",
+    }
+    AppList("list_apps", Get "/apps", Read, Json, 200) {
+        path: Empty, query: Empty, body: Empty, reply: List<App>, errors: [],
+        summary: "Lists the apps.",
+    }
+    AppCreate("create_app", Post "/apps", Admin, Json, 201) {
+        path: Empty, query: Empty, body: AppCreateRequest, reply: App,
+        errors: [AppExists, HostTaken, InvalidName],
+        summary: "Creates an app.",
+    }
+    AppGet("get_app", Get "/apps/{app}", Read, Json, 200) {
+        path: AppPath, query: Empty, body: Empty, reply: App, errors: [AppNotFound],
+        summary: "An app.",
+    }
+    AppDelete("delete_app", Delete "/apps/{app}", Admin, Json, 202) {
+        path: AppPath, query: DeleteQuery, body: Empty, reply: AppDeleted,
+        errors: [AppNotFound, ConfirmationRequired],
+        summary: "Begins to delete an app: unroutes, drains, removes, then forgets it; volumes stay unless asked otherwise.",
+    }
+    AppRestart("restart_app", Post "/apps/{app}/restart", Deploy, Json, 201) {
+        path: AppPath, query: Empty, body: RestartRequest, reply: Promotion,
+        errors: [AppNotFound, ServiceNotFound, NothingActive, AppDeleting, PromotionInProgress],
+        summary: "Promotes the active release again with new processes.",
+    }
+    AppStop("stop_app", Post "/apps/{app}/stop", Deploy, Json, 202) {
+        path: AppPath, query: Empty, body: Empty, reply: App, errors: [AppNotFound, AppDeleting],
+        summary: "Drains and stops an app until it is started again.",
+    }
+    AppStart("start_app", Post "/apps/{app}/start", Deploy, Json, 201) {
+        path: AppPath, query: Empty, body: Empty, reply: Promotion,
+        errors: [AppNotFound, NothingActive, AppDeleting, PromotionInProgress],
+        summary: "Starts a stopped app by promoting its active release.",
+    }
+    /// The archive holds the source directory; entries that point outside are refused.
+    BuildCreate("create_build", Post "/apps/{app}/builds", Deploy, Upload, 201) {
+        path: AppPath, query: BuildQuery, body: Empty, reply: Build,
+        errors: [AppNotFound, AppDeleting, InvalidArchive, InvalidManifest, TooLarge, StorageFull],
+        summary: "Starts a build from an uploaded tar archive of the source.",
+    }
+    BuildList("list_builds", Get "/apps/{app}/builds", Read, Json, 200) {
+        path: AppPath, query: PageQuery, body: Empty, reply: List<Build>, errors: [AppNotFound],
+        summary: "Lists the builds of an app, newest first.",
+    }
+    BuildGet("get_build", Get "/apps/{app}/builds/{build}", Read, Json, 200) {
+        path: BuildPath, query: Empty, body: Empty, reply: Build, errors: [AppNotFound, BuildNotFound],
+        summary: "A build.",
+    }
+    BuildLogs("stream_build_logs", Get "/apps/{app}/builds/{build}/logs", Read, EventStream, 200) {
+        path: BuildPath, query: Empty, body: Empty, reply: Streamed<LogLine, Build>,
+        errors: [AppNotFound, BuildNotFound],
+        summary: "Streams a build's output from its start; ends with the build.",
+    }
+    ReleaseList("list_releases", Get "/apps/{app}/releases", Read, Json, 200) {
+        path: AppPath, query: PageQuery, body: Empty, reply: List<Release>, errors: [AppNotFound],
+        summary: "Lists the releases of an app, newest first.",
+    }
+    ReleaseGet("get_release", Get "/apps/{app}/releases/{release}", Read, Json, 200) {
+        path: ReleasePath, query: RevealQuery, body: Empty, reply: Release, errors: [AppNotFound, ReleaseNotFound],
+        summary: "A release with its manifest and variables.",
+    }
+    PromotionCreate("promote_release", Post "/apps/{app}/releases/{release}/promotions", Deploy, Json, 201) {
+        path: ReleasePath, query: Empty, body: PromotionCreateRequest, reply: Promotion,
+        errors: [AppNotFound, ReleaseNotFound, BuildNotComplete, AppDeleting, PromotionInProgress],
+        summary: "Promotes a release.",
+    }
+    RollbackCreate("create_rollback", Post "/apps/{app}/rollbacks", Deploy, Json, 201) {
+        path: AppPath, query: Empty, body: RollbackRequest, reply: Rollback,
+        errors: [AppNotFound, ReleaseNotFound, NothingToRollBackTo, AppDeleting, PromotionInProgress],
+        summary: "Promotes a copy of an earlier release: the last one that served before, unless named.",
+    }
+    PromotionList("list_promotions", Get "/apps/{app}/promotions", Read, Json, 200) {
+        path: AppPath, query: PageQuery, body: Empty, reply: List<Promotion>, errors: [AppNotFound],
+        summary: "Lists the promotions of an app, newest first.",
+    }
+    PromotionGet("get_promotion", Get "/apps/{app}/promotions/{number}", Read, Json, 200) {
+        path: PromotionPath, query: Empty, body: Empty, reply: Promotion, errors: [AppNotFound, PromotionNotFound],
+        summary: "A promotion: where it stands and what it waits for, or how it ended and why.",
+    }
+    PromotionEvents("stream_promotion_events", Get "/apps/{app}/promotions/{number}/events", Read, EventStream, 200) {
+        path: PromotionPath, query: Empty, body: Empty, reply: Streamed<PromotionLine, Promotion>,
+        errors: [AppNotFound, PromotionNotFound],
+        summary: "Streams what happens in a promotion from its start; ends with the promotion.",
+    }
+    PromotionCancel("cancel_promotion", Post "/apps/{app}/cancel", Deploy, Json, 202) {
+        path: AppPath, query: Empty, body: Empty, reply: Promotion, errors: [AppNotFound, NothingInFlight],
+        summary: "Ends the promotion in flight and goes back.",
+    }
+    EnvGet("get_env", Get "/apps/{app}/env", Read, Json, 200) {
+        path: AppPath, query: RevealQuery, body: Empty, reply: Env, errors: [AppNotFound],
+        summary: "The environment of the newest release.",
+    }
+    EnvUpdate("update_env", Patch "/apps/{app}/env", Deploy, Json, 201) {
+        path: AppPath, query: Empty, body: EnvUpdateRequest, reply: Release,
+        errors: [AppNotFound, AppDeleting, InvalidEnv, Conflict],
+        summary: "Changes the environment: one new release, which is not promoted.",
+    }
+    ServiceList("list_services", Get "/apps/{app}/services", Read, Json, 200) {
+        path: AppPath, query: Empty, body: Empty, reply: List<Service>, errors: [AppNotFound],
+        summary: "Lists the services of an app with their sizes.",
+    }
+    ScaleUpdate("update_scale", Put "/apps/{app}/scale", Deploy, Json, 200) {
+        path: AppPath, query: Empty, body: ScaleRequest, reply: List<Service>,
+        errors: [AppNotFound, ServiceNotFound, AppDeleting],
+        summary: "Sets sizes of services; processes that stay are not touched.",
+    }
+    ProcessList("list_processes", Get "/apps/{app}/processes", Read, Json, 200) {
+        path: AppPath, query: Empty, body: Empty, reply: List<Process>, errors: [AppNotFound],
+        summary: "Lists the processes of an app.",
+    }
+    LogStream("stream_logs", Get "/apps/{app}/logs", Read, EventStream, 200) {
+        path: AppPath, query: LogQuery, body: Empty, reply: Streamed<LogLine, Empty>,
+        errors: [AppNotFound, ServiceNotFound],
+        summary: "Streams log lines of an app, oldest first; without `follow` it ends after what is kept.",
+    }
+    EventList("list_events", Get "/apps/{app}/events", Read, Json, 200) {
+        path: AppPath, query: PageQuery, body: Empty, reply: List<Event>, errors: [AppNotFound],
+        summary: "Lists what happened to an app, newest first.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_has_its_own_place_and_name() {
+        let all = operations(&mut SchemaGenerator::default());
+        let places: BTreeSet<_> = all
+            .iter()
+            .map(|operation| (operation.path, operation.method))
+            .collect();
+        let names: BTreeSet<_> = all.iter().map(|operation| operation.id).collect();
+        assert_eq!(places.len(), all.len());
+        assert_eq!(names.len(), all.len());
+    }
+
+    #[test]
+    fn parameters_in_paths_are_fields() {
+        for operation in operations(&mut SchemaGenerator::default()) {
+            let in_path: BTreeSet<_> = operation
+                .path
+                .split('/')
+                .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+                .collect();
+            let fields: BTreeSet<_> = operation
+                .path_params
+                .iter()
+                .map(|param| param.name.as_str())
+                .collect();
+            assert_eq!(in_path, fields, "{}", operation.path);
+        }
+    }
+
+    #[test]
+    fn looking_needs_no_more_than_read() {
+        for operation in operations(&mut SchemaGenerator::default()) {
+            assert_eq!(
+                operation.method == Method::Get,
+                operation.scope == Scope::Read,
+                "{}",
+                operation.id
+            );
+        }
+    }
+}
