@@ -1,0 +1,66 @@
+//! What the command line takes from its surroundings: every variable it reads is named here, and read only here.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+/// `http://:TOKEN@host:port`: the rack to talk to, instead of the one of the data directory.
+pub const HOIST_URL: &str = "HOIST_URL";
+/// The data directory, when `--data-dir` is not given.
+pub const HOIST_DATA_DIR: &str = "HOIST_DATA_DIR";
+/// Where data of the user lives; the default data directory is `hoist` in it.
+pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+/// The user's home, when [`XDG_DATA_HOME`] is not set: `.local/share/hoist` in it.
+pub const HOME: &str = "HOME";
+/// Anything but empty: no colour.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// `dumb`: no colour.
+pub const TERM: &str = "TERM";
+
+/// The surroundings of one run, frozen. Tests make their own.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// [`HOIST_URL`].
+    pub url: Option<OsString>,
+    /// [`HOIST_DATA_DIR`].
+    pub data_dir: Option<OsString>,
+    /// [`XDG_DATA_HOME`].
+    pub xdg_data_home: Option<OsString>,
+    /// [`HOME`].
+    pub home: Option<OsString>,
+    /// Whether [`NO_COLOR`] or [`TERM`] forbid colour.
+    pub plain: bool,
+    /// The directory it runs in.
+    pub directory: PathBuf,
+    /// Standard output is a terminal.
+    pub stdout_terminal: bool,
+    /// Standard error is a terminal.
+    pub stderr_terminal: bool,
+    /// Columns of the terminal, if standard output is one.
+    pub columns: Option<usize>,
+}
+
+impl Environment {
+    /// Reads it. Only `main` calls this. Empty variables count as not set.
+    pub fn read() -> Self {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let stdout_terminal = std::io::stdout().is_terminal();
+        let columns = || {
+            Some(usize::from(
+                terminal_size::terminal_size_of(std::io::stdout())?.0.0,
+            ))
+        };
+        Self {
+            url: variable(HOIST_URL),
+            data_dir: variable(HOIST_DATA_DIR),
+            xdg_data_home: variable(XDG_DATA_HOME),
+            home: variable(HOME),
+            plain: variable(NO_COLOR).is_some()
+                || variable(TERM).is_some_and(|term| term == "dumb"),
+            directory: std::env::current_dir().unwrap_or_default(),
+            stdout_terminal,
+            stderr_terminal: std::io::stderr().is_terminal(),
+            columns: stdout_terminal.then(columns).flatten(),
+        }
+    }
+}
