@@ -5,4 +5,5 @@
 
 pub mod id;
 pub mod limits;
+pub mod manifest;
 pub mod model;

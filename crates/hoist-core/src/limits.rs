@@ -26,3 +26,9 @@ pub const EXITS_BEFORE_READY_MAX: u32 = 3;
 pub const PROBE_FIRST: Millis = Millis(25);
 /// Longest pause between probes of a process that is not ready yet.
 pub const PROBE_SLOWEST: Millis = Millis(250);
+/// How long the router waits for a byte from a process, unless the service says otherwise.
+pub const REQUEST_TIMEOUT: Millis = Millis::from_secs(60);
+/// Pause between probes of a process that is ready, unless its service says otherwise.
+pub const HEALTH_INTERVAL: Millis = Millis::from_secs(5);
+/// How long one probe may take, unless its service says otherwise.
+pub const HEALTH_TIMEOUT: Millis = Millis::from_secs(4);
