@@ -11,6 +11,10 @@ use crate::error::ErrorBody;
 
 /// The longest event that a reader takes, in bytes.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
+/// The rack sends [`KEEP_ALIVE`] when it sent nothing for so many seconds.
+pub const KEEP_ALIVE_SECONDS: u64 = 15;
+/// A reader gives a stream up that was silent for so many seconds.
+pub const SILENCE_MAX_SECONDS: u64 = 60;
 /// Sent when nothing else is, so that both sides notice a dead connection.
 pub const KEEP_ALIVE: &str = ": keep-alive\n\n";
 
