@@ -7,3 +7,4 @@ pub mod id;
 pub mod limits;
 pub mod manifest;
 pub mod model;
+pub mod plan;

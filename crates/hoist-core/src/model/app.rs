@@ -31,6 +31,19 @@ pub struct App {
     pub resizes: BTreeMap<ServiceName, Resize>,
     /// The limit of a promotion from its begin to the switch.
     pub promotion_limit: Millis,
+    /// The router's life that the app last took note of: counts of requests are worth only what it counted itself.
+    pub router: RouterLife,
+    /// The last promotion failed and there is nothing to go back to.
+    pub failed: bool,
+}
+
+/// One life of the router's process, as an app took note of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouterLife {
+    /// What the router calls it; 0 before any was seen.
+    pub incarnation: u64,
+    /// Drawn at the commit that took note.
+    pub since: Version,
 }
 
 /// Whether an app is meant to run.
@@ -65,6 +78,8 @@ pub struct Serving {
     pub promotion: Version,
     /// Service to workload; an earlier attempt's where it was kept. Empty while the app is stopped.
     pub workloads: BTreeMap<ServiceName, Workload>,
+    /// Slots of each of these workloads; while one is resized, those before.
+    pub slots: BTreeMap<ServiceName, u16>,
 }
 
 /// A workload that an engine holds, and the release it was started from.
@@ -76,28 +91,45 @@ pub struct Workload {
     pub release: ReleaseId,
 }
 
-/// A workload on its way out.
+/// A workload on its way out: warm for a quick rollback, or until its requests ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retiring {
     /// The release it was started from.
     pub release: ReleaseId,
     /// How many slots it keeps until it goes.
     pub slots: u16,
+    /// Drawn at the commit that took its traffic away.
+    pub since: Version,
+    /// Until then a rollback may keep it. After that it goes as soon as its requests ended.
+    pub warm_until: Timestamp,
     /// When it goes at the latest.
     pub until: Timestamp,
-    /// Kept for a quick rollback (true), or only until its requests ended (false).
-    pub warm: bool,
 }
 
 /// A change of a service's size while its release stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resize {
-    /// The size before, which comes back when the new one fails.
+    /// The size before; of a growth that fails it comes back.
     pub from: u16,
     /// The size asked for.
     pub to: u16,
-    /// Drawn at the commit that began it.
+    /// Where it stands.
+    pub stage: ResizeStage,
+    /// Drawn at the commit that entered the stage.
     pub since: Version,
     /// When that was.
     pub entered: Timestamp,
+}
+
+/// Where a resize stands. Growth has one stage, shrinking three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResizeStage {
+    /// New slots start and pass the gate; each joins the route when it is ready.
+    Growing,
+    /// The route is meant to be without the highest slots; the router has not confirmed.
+    Unrouting,
+    /// The router confirmed; the highest slots finish what they have.
+    Draining,
+    /// The highest slots are told to stop. From here on it goes to its end, whatever is asked for next.
+    Removing,
 }

@@ -7,7 +7,8 @@ use super::Timestamp;
 use crate::id::{ProcessId, Slot, SlotId, Version, WorkloadId};
 
 /// What was seen. Each part carries the number drawn from the rack's sequence *before* that look began, so that
-/// "newer than this commit" is a comparison of numbers and not of clocks.
+/// "newer than this commit" is a comparison of numbers and not of clocks. Whoever hands looks to the planner never hands
+/// an older one after a newer one of the same part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
     /// What the engine holds.
@@ -27,6 +28,8 @@ pub struct EngineLook {
     pub workloads: BTreeMap<WorkloadId, BTreeMap<Slot, Process>>,
     /// Release commands by the promotion they belong to.
     pub release_commands: BTreeMap<Version, TaskStatus>,
+    /// Workloads that the engine refused for good when they were last applied, with its words for users.
+    pub refused: BTreeMap<WorkloadId, String>,
     /// Memory in bytes that new processes may take; none when unknown.
     pub memory_free_bytes: Option<u64>,
 }

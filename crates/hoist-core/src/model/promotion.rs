@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Exit, Millis, Timestamp, Unready};
-use crate::id::{ReleaseId, ServiceName, SlotId, Version, WorkloadId};
+use super::{Exit, Millis, Timestamp, Unready, Workload};
+use crate::id::{ReleaseId, ServiceName, SlotId, Version};
 
 /// One attempt to make a release live, in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +56,17 @@ pub enum Cancel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Planned {
     /// A new workload, named by this attempt.
-    Replace,
+    Replace {
+        /// Its size, frozen when the promotion began so that the gate does not move.
+        slots: u16,
+    },
     /// A running or warm workload of an earlier attempt stays.
-    Keep(WorkloadId),
+    Keep {
+        /// Which.
+        workload: Workload,
+        /// Its size when the promotion began.
+        slots: u16,
+    },
 }
 
 /// Where a promotion stands.
@@ -69,7 +77,7 @@ pub enum Phase {
     /// New workloads of `surge` services exist; traffic is still on the old ones.
     Starting,
     /// Surge services passed: `replace` services stop, start and pass, their requests held.
-    Replacing,
+    Replacing(ReplaceStep),
     /// All passed: traffic is meant to be on the target; the router has not confirmed.
     Shifting,
     /// The router confirmed; old processes finish what they have.
@@ -80,7 +88,20 @@ pub enum Phase {
         step: BackStep,
         /// Why.
         reason: Reason,
+        /// Every step so far did what it should. One that ran out of time makes the outcome `failed`.
+        complete: bool,
     },
+}
+
+/// The steps of replacing what must not run twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaceStep {
+    /// The router holds new requests; the old processes finish what they have.
+    Draining,
+    /// The old processes are told to stop.
+    Stopping,
+    /// The old processes are gone: the new ones start and pass the gate.
+    Starting,
 }
 
 /// The steps of going back.
@@ -159,6 +180,20 @@ pub enum Reason {
     },
     /// Somebody ended it.
     Cancelled(Cancel),
+}
+
+impl Phase {
+    /// The phase's name alone.
+    pub fn name(&self) -> PhaseName {
+        match self {
+            Self::Preparing => PhaseName::Preparing,
+            Self::Starting => PhaseName::Starting,
+            Self::Replacing(_) => PhaseName::Replacing,
+            Self::Shifting => PhaseName::Shifting,
+            Self::Draining => PhaseName::Draining,
+            Self::RollingBack { .. } => PhaseName::RollingBack,
+        }
+    }
 }
 
 /// A phase's name alone.

@@ -1,0 +1,141 @@
+//! `step` decides, `converge` acts, `route` points traffic; `apply` and the commands are all that changes an app.
+//!
+//! All of it is pure. The control loop looks, commits at most one transition, and otherwise carries out what is due:
+//!
+//! ```text
+//! look -> step -> apply, commit -> (again)
+//!             \-> nothing to decide -> converge -> engine; route -> router
+//! ```
+//!
+//! Actions follow from state and looks, never from a transition, so a crash between commit and action loses nothing.
+//! What callers owe: versions come from one sequence, drawn *before* a look begins and *together with* reading the state
+//! that a route table is computed from; commands about one workload reach its engine in the order they were given or not
+//! at all; a table is published when it differs from the last, and when an app's `routes_since` is newer than the running one.
+
+mod apply;
+mod commands;
+mod converge;
+mod gate;
+mod resize;
+mod retire;
+mod route;
+mod shape;
+mod status;
+mod step;
+mod waiting;
+
+use crate::id::{ReleaseId, ServiceName, Version, WorkloadId};
+use crate::model::{Outcome, Phase, Reason, ResizeStage, Workload};
+
+pub use apply::apply;
+pub use commands::{CommandError, PromoteOptions, cancel, create, delete, promote, resize, stop};
+pub use converge::{converge, strays};
+pub use route::route;
+pub use status::{AppStatus, status};
+pub use step::{due, step};
+pub use waiting::{Part, Waiting};
+
+/// What `step` answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is in flight.
+    Rest,
+    /// Something is in flight and waits for these.
+    Wait(Vec<Waiting>),
+    /// Commit this, then ask again.
+    Go(Transition),
+}
+
+/// One change of an app's state, decided by [`step`] and made by [`apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// The promotion enters a phase.
+    Enter {
+        /// Which.
+        phase: Phase,
+    },
+    /// The promotion ends.
+    End {
+        /// How.
+        outcome: Outcome,
+    },
+    /// A workload on its way out has nothing more to do.
+    Retire {
+        /// Which.
+        workload: WorkloadId,
+    },
+    /// A size that could not be acted on before is acted on now.
+    ResizeBegun {
+        /// The service.
+        service: ServiceName,
+        /// Its size before.
+        from: u16,
+        /// The size asked for.
+        to: u16,
+    },
+    /// A resize enters its next stage.
+    ResizeAdvanced {
+        /// The service.
+        service: ServiceName,
+        /// The stage.
+        stage: ResizeStage,
+    },
+    /// A resize ended: the service has its new size.
+    Resized {
+        /// The service.
+        service: ServiceName,
+        /// Its size before.
+        from: u16,
+        /// Its size now.
+        to: u16,
+    },
+    /// A growth failed: the size before comes back.
+    ResizeFailed {
+        /// The service.
+        service: ServiceName,
+        /// The size that comes back.
+        from: u16,
+        /// The size asked for.
+        to: u16,
+        /// Why.
+        reason: Reason,
+    },
+    /// The router began a new life: counts of requests from before are void.
+    RouterChanged {
+        /// What it calls itself.
+        incarnation: u64,
+    },
+    /// A stopping app has stopped.
+    Stopped,
+    /// Nothing of a deleted app is left: its record may go.
+    Deleted,
+}
+
+/// One thing to do about reality. Every action is idempotent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Hold slots 1..=`slots` of a workload.
+    Apply {
+        /// Which.
+        workload: Workload,
+        /// How many.
+        slots: u16,
+    },
+    /// Stop and forget a workload.
+    Remove {
+        /// Which.
+        id: WorkloadId,
+    },
+    /// Start a promotion's release command, at most once for ever.
+    RunReleaseCommand {
+        /// The promotion.
+        promotion: Version,
+        /// The release it comes from.
+        release: ReleaseId,
+    },
+    /// Stop a promotion's release command.
+    StopReleaseCommand {
+        /// The promotion.
+        promotion: Version,
+    },
+}

@@ -1,0 +1,140 @@
+//! Changes of a service's size while its release stays: running processes are not touched, new ones join the route when
+//! they are ready, leaving ones drain first.
+
+use crate::id::{ServiceName, Slot, Version, WorkloadId};
+use crate::limits::{DRAIN_LIMIT, START_LIMIT};
+use crate::model::{App, Observation, Phase, Resize, ResizeStage, Standing, Timestamp, Workload};
+
+use super::gate::{Gate, gate, stale};
+use super::shape::{routed, service_of, serving, size};
+use super::step::{in_flight, unacknowledged};
+use super::waiting::{Part, Waiting};
+use super::{Transition, Verdict};
+
+/// Decides what is next for the app's resizes, and begins those that had to wait.
+pub(super) fn step(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
+    let mut waiting = Vec::new();
+    for (name, resize) in &app.resizes {
+        let Some(workload) = serving(app, name) else {
+            continue;
+        };
+        match advance(app, (name, workload, resize), seen, now) {
+            Verdict::Go(transition) => return Verdict::Go(transition),
+            Verdict::Wait(more) => waiting.extend(more),
+            Verdict::Rest => {}
+        }
+    }
+    if let Some(transition) = begin(app) {
+        return Verdict::Go(transition);
+    }
+    Verdict::Wait(waiting)
+}
+
+/// Times at which a resize gives up waiting.
+pub(super) fn times(app: &App) -> impl Iterator<Item = Timestamp> {
+    app.resizes.iter().filter_map(|(name, resize)| {
+        let service = serving(app, name).and_then(|workload| service_of(app, workload));
+        match resize.stage {
+            ResizeStage::Growing => {
+                Some(resize.entered + service.map_or(START_LIMIT, |service| service.start_limit))
+            }
+            ResizeStage::Draining => {
+                Some(resize.entered + service.map_or(DRAIN_LIMIT, |service| service.drain_limit))
+            }
+            ResizeStage::Unrouting | ResizeStage::Removing => None,
+        }
+    })
+}
+
+/// Whether the app may begin a resize of what serves: not while traffic is on its way elsewhere.
+pub(super) fn may_begin(app: &App) -> bool {
+    let calm = app
+        .promotion
+        .as_ref()
+        .is_none_or(|promotion| matches!(promotion.phase, Phase::Preparing | Phase::Starting));
+    calm && app.standing == Standing::Up
+}
+
+/// The first stage of a resize.
+pub(super) fn first_stage(app: &App, workload: &Workload, from: u16, to: u16) -> ResizeStage {
+    match to > from {
+        true => ResizeStage::Growing,
+        false if routed(app, workload) => ResizeStage::Unrouting,
+        false => ResizeStage::Removing,
+    }
+}
+
+/// A service whose size is not what is asked for, and nothing is done about it yet.
+fn begin(app: &App) -> Option<Transition> {
+    let serving = app.serving.as_ref().filter(|_| may_begin(app))?;
+    serving.slots.iter().find_map(|(name, from)| {
+        let to = size(app, &serving.release, name);
+        let due =
+            serving.workloads.contains_key(name) && !app.resizes.contains_key(name) && to != *from;
+        due.then(|| Transition::ResizeBegun {
+            service: name.clone(),
+            from: *from,
+            to,
+        })
+    })
+}
+
+fn advance(
+    app: &App,
+    (name, workload, resize): (&ServiceName, &Workload, &Resize),
+    seen: &Observation,
+    now: Timestamp,
+) -> Verdict {
+    let (service, from, to) = (name.clone(), resize.from, resize.to);
+    let next = |stage| {
+        Verdict::Go(Transition::ResizeAdvanced {
+            service: name.clone(),
+            stage,
+        })
+    };
+    match resize.stage {
+        ResizeStage::Growing => {
+            let slots: Vec<_> = (from + 1..=to)
+                .map(|slot| (workload.clone(), slot))
+                .collect();
+            match gate(app, seen, &slots, resize.since, resize.entered, now) {
+                Gate::Passed => Verdict::Go(Transition::Resized { service, from, to }),
+                Gate::Failed(reason) => Verdict::Go(Transition::ResizeFailed {
+                    service,
+                    from,
+                    to,
+                    reason,
+                }),
+                Gate::Closed(waiting) => Verdict::Wait(waiting),
+            }
+        }
+        ResizeStage::Unrouting => match unacknowledged(seen, resize.since, None) {
+            None => next(ResizeStage::Draining),
+            Some(waiting) => Verdict::Wait(vec![waiting]),
+        },
+        ResizeStage::Draining => {
+            let until = resize.entered
+                + service_of(app, workload).map_or(DRAIN_LIMIT, |service| service.drain_limit);
+            let mut waiting = stale(seen, resize.since, &[Part::Router]);
+            let leaving = |id: &WorkloadId, slot: Slot| *id == workload.id && slot > to;
+            let in_flight = in_flight(app, seen, resize.since, leaving);
+            if in_flight != Some(0) {
+                waiting.push(Waiting::Drain { in_flight, until });
+            }
+            match waiting.is_empty() || now >= until {
+                true => next(ResizeStage::Removing),
+                false => Verdict::Wait(waiting),
+            }
+        }
+        ResizeStage::Removing => match shrunk(seen, workload, to, resize.since) {
+            true => Verdict::Go(Transition::Resized { service, from, to }),
+            false => Verdict::Wait(vec![Waiting::Shrunk { service }]),
+        },
+    }
+}
+
+/// Whether the engine, by a look newer than the decision, holds no slot above `to`.
+fn shrunk(seen: &Observation, workload: &Workload, to: u16, since: Version) -> bool {
+    let slots = seen.engine.workloads.get(&workload.id);
+    seen.engine.look > since && slots.is_none_or(|slots| slots.keys().all(|slot| *slot <= to))
+}
