@@ -4,5 +4,7 @@
 //! looked at, all of it, at any time. Everything that decides is in `hoist_core::plan`.
 
 mod edge;
+pub mod local;
+mod logfile;
 
 pub use edge::*;

@@ -1,0 +1,411 @@
+//! Apps as supervised, isolated processes of the machine itself. Needs nothing but our own binary.
+//!
+//! A process is a state directory whose lock a shim holds (`shim`). The rack writes directories, starts shims, reads what
+//! they write, and keeps nothing in memory: it can die at any point and find everything again. See `layout` for what lies
+//! where.
+
+mod capabilities;
+mod cgroup;
+mod client;
+mod layout;
+mod observe;
+mod ports;
+mod proc;
+mod record;
+mod shim;
+mod start;
+mod stop;
+mod tree;
+mod uids;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hoist_core::id::{AppName, ProcessId, SlotId, WorkloadId};
+use tokio::net::UnixDatagram;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::{Capabilities, Engine, EngineError, RestartPolicy, Seen, TaskId, TaskSpec, WorkloadSpec};
+use layout::{Layout, STATE, is_marked};
+use observe::Standing;
+use record::{PROTOCOL, State};
+use shim::{Answer, Found, Request};
+use start::Start;
+
+pub use shim::shim_main;
+pub use stop::stop_everything;
+
+/// What a check is answered with when its limit passed, as `timeout` does.
+const TIMED_OUT: i32 = 124;
+/// What a shim gets beyond a check's own limit to answer.
+const CHECK_MARGIN: Duration = Duration::from_secs(2);
+
+/// How the local engine is set up; fixed while it is open.
+#[derive(Debug, Clone)]
+pub struct LocalConfig {
+    /// The rack's data directory; the engine's state lies below it.
+    pub data_dir: PathBuf,
+    /// Ports that no process may be given: the rack's own and the router's.
+    pub reserved_ports: Vec<u16>,
+    /// Toolchains outside `/usr` that processes may read, at the same place.
+    pub read_only: Vec<PathBuf>,
+    /// The first of the users that apps run as, where the rack is root.
+    pub first_uid: u32,
+    /// What runs as the shim.
+    pub shim: ShimCommand,
+    /// The most isolation to use.
+    pub ceiling: Ceiling,
+}
+
+impl LocalConfig {
+    /// The usual configuration below a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            reserved_ports: Vec::new(),
+            read_only: Vec::new(),
+            first_uid: 700_000,
+            shim: ShimCommand::default(),
+            ceiling: Ceiling::Everything,
+        }
+    }
+}
+
+/// What runs as the shim: a program that hands its arguments to [`shim_main`] when the first one is `shim`.
+#[derive(Debug, Clone)]
+pub struct ShimCommand {
+    /// The program; the running binary itself unless told otherwise.
+    pub program: PathBuf,
+}
+
+impl Default for ShimCommand {
+    fn default() -> Self {
+        Self { program: PathBuf::from("/proc/self/exe") }
+    }
+}
+
+/// The most isolation that is used. Machines that refuse some of it get less by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ceiling {
+    /// All that the machine gives.
+    Everything,
+    /// No cgroups: no limits on memory, CPU and processes.
+    NoCgroups,
+    /// Plain children: no namespaces and no cgroups.
+    Plain,
+}
+
+/// What one process uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time since it was made, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory now, in bytes, without what the kernel takes back first.
+    pub memory_bytes: u64,
+}
+
+/// The engine itself. Dropping it leaves all processes running.
+pub struct LocalEngine {
+    inner: Arc<Inner>,
+    capabilities: Capabilities,
+    hints: Arc<Notify>,
+    /// Hears the shims; ends with the engine.
+    listener: JoinHandle<()>,
+    runtime: Handle,
+}
+
+/// What blocking work needs.
+struct Inner {
+    config: LocalConfig,
+    layout: Layout,
+    found: Found,
+    /// One maker at a time: ports and users are given out under it.
+    making: Mutex<()>,
+}
+
+impl Drop for LocalEngine {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl LocalEngine {
+    /// Opens the engine: finds out what the machine gives, takes over what runs and goes on with stops that a crash
+    /// interrupted. Must be called within a tokio runtime; blocks for some tens of milliseconds.
+    pub fn open(config: LocalConfig) -> Result<Self, EngineError> {
+        let failed = |source| EngineError::Unavailable { doing: "open the local engine".to_owned(), source };
+        let runtime = Handle::try_current().map_err(|error| failed(io::Error::other(error)))?;
+        let layout = Layout::new(&std::path::absolute(&config.data_dir).map_err(failed)?);
+        layout.prepare().map_err(failed)?;
+        let found = capabilities::find(&config, &layout).map_err(failed)?;
+        let capabilities = capabilities::describe(&found, &config);
+        let hints = Arc::new(Notify::new());
+        let listener = listen(&layout, Arc::clone(&hints)).map_err(failed)?;
+        let inner = Arc::new(Inner { config, layout, found, making: Mutex::new(()) });
+        let engine = Self { inner, capabilities, hints, listener, runtime };
+        engine.resume_stops().map_err(failed)?;
+        Ok(engine)
+    }
+
+    /// What each running process uses.
+    pub async fn usage(&self) -> Result<BTreeMap<SlotId, Usage>, EngineError> {
+        self.blocking("measure the processes", |inner| observe::usage(&inner.layout)).await
+    }
+
+    /// Shims of an older protocol than this binary's: they still work, and go with the next promotion of their app.
+    pub async fn older_shims(&self) -> Result<Vec<ProcessId>, EngineError> {
+        self.blocking("look at the supervisors", |inner| {
+            let dirs = inner.layout.all_slots()?.into_iter().map(|(_, dir)| dir);
+            let states = dirs.filter_map(|dir| record::read::<State>(&dir.join(STATE)).ok());
+            let older = states.filter(|state| state.protocol < PROTOCOL);
+            Ok(older.filter_map(|state| state.process.parse().ok()).collect())
+        })
+        .await
+    }
+
+    fn resume_stops(&self) -> io::Result<()> {
+        let slots = self.inner.layout.all_slots()?.into_iter().map(|(_, dir)| dir);
+        let tasks = self.inner.layout.all_tasks()?.into_iter().map(|(_, dir)| dir);
+        for dir in slots.chain(tasks).filter(|dir| is_marked(dir) && layout::is_held(dir)) {
+            self.see_to(dir);
+        }
+        Ok(())
+    }
+
+    /// Tells the shim of a marked directory to stop, and makes sure that it ends in time.
+    fn see_to(&self, dir: PathBuf) {
+        let hints = Arc::clone(&self.hints);
+        // Owned by nobody on purpose: it ends with the process it waits for, and a rack that dies begins it again.
+        self.runtime.spawn(async move {
+            let told = dir.clone();
+            let grace = tokio::task::spawn_blocking(move || stop::tell(&told)).await;
+            let Ok(Ok(Some(grace))) = grace else { return hints.notify_one() };
+            tokio::time::sleep(stop::patience(grace)).await;
+            let _ = tokio::task::spawn_blocking(move || stop::force(&dir)).await;
+            hints.notify_one();
+        });
+    }
+
+    /// Runs file work where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        doing: &str,
+        work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let doing = doing.to_owned();
+        self.engine_work(move |inner| work(inner).map_err(|source| EngineError::Unavailable { doing, source })).await
+    }
+
+    async fn engine_work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.unwrap_or_else(|error| {
+            let (doing, source) = ("finish".to_owned(), io::Error::other(error));
+            Err(EngineError::Unavailable { doing, source })
+        })
+    }
+}
+
+/// Hears "look again" from shims.
+fn listen(layout: &Layout, hints: Arc<Notify>) -> io::Result<JoinHandle<()>> {
+    const NAME: &str = "hints.sock";
+    let _ = fs::remove_file(layout.root().join(NAME));
+    let socket = client::through(layout.root(), |root| UnixDatagram::bind(root.join(NAME)))?;
+    Ok(tokio::spawn(async move {
+        let mut nothing = [0; 8];
+        loop {
+            match socket.recv(&mut nothing).await {
+                Ok(_) => hints.notify_one(),
+                Err(error) => {
+                    tracing::warn!(%error, "hints of the supervisors cannot be heard");
+                    tokio::time::sleep(CHECK_MARGIN).await;
+                }
+            }
+        }
+    }))
+}
+
+impl Inner {
+    /// Holds exactly the slots 1..=`slots`; answers the directories that are to stop.
+    fn hold(&self, spec: &WorkloadSpec, slots: u16) -> Result<Vec<PathBuf>, EngineError> {
+        let failed = |source| EngineError::Unavailable { doing: format!("hold {}", spec.id), source };
+        let mut leaving = self.slots_of(&spec.id).map_err(failed)?;
+        leaving.retain(|(id, _)| id.slot > slots);
+        for (_, dir) in leaving.iter().rev() {
+            layout::mark(dir).map_err(failed)?;
+        }
+        for slot in 1..=slots {
+            let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            let id = SlotId { workload: spec.id.clone(), slot };
+            let dir = self.layout.slot(&id);
+            let marked = is_marked(&dir);
+            let after = match observe::slot(&self.layout, &dir, marked).map_err(failed)? {
+                Standing::Gone => None,
+                Standing::Left(state) if spec.restart == RestartPolicy::Always => {
+                    // Its shim died: that is no decision of anybody's, so it is held again.
+                    self.layout.discard(&dir).map_err(failed)?;
+                    Some(state)
+                }
+                Standing::Left(_) | Standing::Held(_) => continue,
+            };
+            let start = Start {
+                dir,
+                app: &spec.id.app,
+                process: &spec.process,
+                port: spec.port,
+                restart: spec.restart == RestartPolicy::Always,
+                limit: None,
+                after,
+            };
+            start::start(self, &start)?;
+        }
+        Ok(leaving.into_iter().map(|(_, dir)| dir).collect())
+    }
+
+    fn slots_of(&self, workload: &WorkloadId) -> io::Result<Vec<(SlotId, PathBuf)>> {
+        let mut slots = self.layout.all_slots()?;
+        slots.retain(|(id, _)| id.workload == *workload);
+        slots.sort();
+        Ok(slots)
+    }
+
+    fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
+        let failed = |source| EngineError::Unavailable { doing: "start a task".to_owned(), source };
+        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.layout.task(&spec.id);
+        if !matches!(observe::task(&self.layout, &dir).map_err(failed)?, Standing::Gone) {
+            return Ok(());
+        }
+        let (TaskId::ReleaseCommand(app, _) | TaskId::Build(app, _) | TaskId::OneOff(app, _)) = &spec.id;
+        let app: &AppName = app;
+        let start =
+            Start { dir, app, process: &spec.process, port: false, restart: false, limit: Some(spec.limit), after: None };
+        start::start(self, &start).map(|_| ())
+    }
+
+    fn running(&self, slot: &SlotId) -> Result<(PathBuf, State), EngineError> {
+        let dir = self.layout.slot(slot);
+        let state = record::read::<State>(&dir.join(STATE)).ok().filter(|_| layout::is_held(&dir));
+        state.map(|state| (dir, state)).ok_or(EngineError::NotFound)
+    }
+
+    fn check(&self, slot: &SlotId, argv: Vec<String>, limit: Duration) -> Result<i32, EngineError> {
+        let failed = |source| EngineError::Unavailable { doing: "run a check".to_owned(), source };
+        let (dir, _) = self.running(slot)?;
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let request = Request::Check { argv, limit_ms };
+        match client::ask(&dir, &request, limit + CHECK_MARGIN).map_err(failed)? {
+            Answer::Exit(code) => Ok(code),
+            Answer::TimedOut => Ok(TIMED_OUT),
+            Answer::NotRunning => Err(EngineError::NotFound),
+            Answer::Failed(why) => Err(failed(io::Error::other(why))),
+            Answer::Accepted => Err(failed(io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for LocalEngine {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn observe(&self) -> Result<Seen, EngineError> {
+        self.blocking("look at the processes", |inner| {
+            let _one_at_a_time = inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+            observe::look(&inner.layout)
+        })
+        .await
+    }
+
+    async fn apply(&self, spec: &WorkloadSpec, slots: u16) -> Result<(), EngineError> {
+        let spec = spec.clone();
+        let leaving = self.engine_work(move |inner| inner.hold(&spec, slots)).await?;
+        for dir in leaving {
+            self.see_to(dir);
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, id: &WorkloadId) -> Result<(), EngineError> {
+        let workload = id.clone();
+        let leaving = self
+            .blocking("stop a workload", move |inner| {
+                let slots = inner.slots_of(&workload)?;
+                for (_, dir) in slots.iter().rev() {
+                    layout::mark(dir)?;
+                }
+                Ok(slots)
+            })
+            .await?;
+        for (_, dir) in leaving {
+            self.see_to(dir);
+        }
+        Ok(())
+    }
+
+    async fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
+        let spec = spec.clone();
+        self.engine_work(move |inner| inner.run(&spec)).await
+    }
+
+    async fn stop_task(&self, id: &TaskId) -> Result<(), EngineError> {
+        let dir = self.inner.layout.task(id);
+        let marked = dir.clone();
+        self.blocking("stop a task", move |_| layout::mark(&marked)).await?;
+        self.see_to(dir);
+        Ok(())
+    }
+
+    async fn forget_task(&self, id: &TaskId) -> Result<(), EngineError> {
+        let id = id.clone();
+        self.engine_work(move |inner| {
+            let failed = |source| EngineError::Unavailable { doing: "forget a task".to_owned(), source };
+            let _one_at_a_time = inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+            let dir = inner.layout.task(&id);
+            match observe::task(&inner.layout, &dir).map_err(failed)? {
+                Standing::Gone => Ok(()),
+                Standing::Left(_) => inner.layout.discard(&dir).map_err(failed),
+                Standing::Held(_) => {
+                    let (doing, why) = ("forget a task".to_owned(), "it still runs".to_owned());
+                    Err(EngineError::Refused { doing, why })
+                }
+            }
+        })
+        .await
+    }
+
+    async fn check(&self, slot: &SlotId, argv: &[String], limit: Duration) -> Result<i32, EngineError> {
+        let (slot, argv) = (slot.clone(), argv.to_vec());
+        self.engine_work(move |inner| inner.check(&slot, argv, limit)).await
+    }
+
+    async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError> {
+        let slot = slot.clone();
+        self.engine_work(move |inner| {
+            let (_, state) = inner.running(&slot)?;
+            Ok(proc::listening(&observe::members(&state)))
+        })
+        .await
+    }
+
+    fn hints(&self) -> Arc<Notify> {
+        Arc::clone(&self.hints)
+    }
+}
+
+/// Where a process's state is, for tests that must reach its shim.
+#[doc(hidden)]
+pub fn state_dir_of(data_dir: &Path, slot: &SlotId) -> PathBuf {
+    Layout::new(data_dir).slot(slot)
+}

@@ -1,0 +1,555 @@
+//! The shim's loop: one thread, one poll, and what follows from each thing that can happen.
+//!
+//! Whatever changes is written to the state file before anybody is told; the rack reads files and needs no answer.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::child::{self, Child};
+use super::protocol::{Answer, Client, Request};
+use super::{Fault, layer, sys};
+use crate::local::cgroup::{Cgroups, Limits};
+use crate::local::layout::{HINTS_FROM_STATE, SOCKET, SPEC, STATE, STOP};
+use crate::local::proc;
+use crate::local::record::{self, Cause, ExitRecord, PROTOCOL, Phase, Spec, State};
+use crate::logfile::{LogFile, Stream, now_ms};
+
+/// The pause before the first restart; each further one is twice as long.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause before a restart.
+const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+/// A process that ran this long begins again with the first pause.
+const BACKOFF_FORGIVEN: Duration = Duration::from_secs(60);
+/// How long a state file that could not be written waits for the next attempt.
+const RETRY: Duration = Duration::from_secs(1);
+/// Attempts to write the last state before it is given up: the process then shows as lost.
+const LAST_WORDS: u32 = 30;
+/// Most connections at once; a rack uses one or two.
+const CLIENTS_MAX: usize = 16;
+/// Most checks at once.
+const CHECKS_MAX: usize = 8;
+/// How long removing a cgroup waits for the last to leave.
+const LEAVE: Duration = Duration::from_secs(2);
+
+struct Supervisor {
+    spec: Spec,
+    state: State,
+    env: File,
+    lock: File,
+    log: LogFile,
+    cgroups: Cgroups,
+    signals: SignalFd,
+    listener: Option<UnixListener>,
+    clients: Vec<Client>,
+    checks: Vec<Check>,
+    child: Option<Child>,
+    streams_open: [bool; 2],
+    fault: Option<Vec<u8>>,
+    started: Instant,
+    memory_kills: u64,
+    pause: Duration,
+    restart_at: Option<Instant>,
+    kill_at: Option<Instant>,
+    limit_at: Option<Instant>,
+    unwritten: bool,
+}
+
+struct Check {
+    pid: i32,
+    /// None once it was answered that time is up.
+    client: Option<Client>,
+    until: Instant,
+}
+
+/// Supervises until the process has ended for good; answers the exit code of the shim itself.
+pub(super) fn run(lock: File, env: File) -> i32 {
+    let records = || -> Result<(Spec, State), Fault> {
+        let spec = record::read(Path::new(SPEC)).map_err(Fault::of("read the specification"))?;
+        Ok((spec, record::read(Path::new(STATE)).map_err(Fault::of("read the state"))?))
+    };
+    let (spec, state) = match records() {
+        Ok(records) => records,
+        Err(fault) => {
+            eprintln!("hoist shim: {fault}");
+            return 1;
+        }
+    };
+    let failed = state.clone();
+    let log = (spec.log.clone(), spec.log_bytes_max);
+    match Supervisor::begin(spec, state, lock, env) {
+        Ok(mut supervisor) => {
+            supervisor.work();
+            supervisor.end();
+            0
+        }
+        Err(fault) => {
+            give_up(failed, LogFile::new(log.0, log.1), &fault);
+            1
+        }
+    }
+}
+
+/// Says that nothing could be started at all, in the log and in the state.
+fn give_up(mut state: State, mut log: LogFile, fault: &Fault) {
+    log.say(&format!("hoist: {fault}"));
+    state.phase = Phase::Ended;
+    state.started_ms = now_ms();
+    state.exit = Some(ExitRecord { code: 127, signal: None, cause: Cause::ExecFailed, at_ms: now_ms() });
+    let _ = record::write(Path::new(STATE), &state, false);
+    hint();
+}
+
+impl Supervisor {
+    fn begin(spec: Spec, mut state: State, lock: File, env: File) -> Result<Self, Fault> {
+        state.protocol = PROTOCOL;
+        state.boot = record::boot();
+        state.shim = i32::try_from(std::process::id()).ok();
+        let mut wanted = SigSet::empty();
+        wanted.add(Signal::SIGCHLD);
+        let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map_err(Fault::of("listen for signals"))?;
+        if !spec.plan.pid {
+            // Without a pid namespace, orphans of the app come to us and not to the machine.
+            prctl::set_child_subreaper(true).map_err(Fault::of("adopt orphans"))?;
+        }
+        let cgroups = Cgroups::of(&spec.plan.controllers, &spec.process);
+        let limits = Limits {
+            memory_bytes: spec.memory_bytes,
+            cpu_millicores: spec.cpu_millicores,
+            pids_max: spec.pids_max,
+        };
+        cgroups.create(limits).map_err(Fault::of("make the cgroups"))?;
+        let _ = fs::remove_file(SOCKET);
+        let listener = UnixListener::bind(SOCKET).and_then(|l| l.set_nonblocking(true).map(|()| l));
+        let log = LogFile::new(spec.log.clone(), spec.log_bytes_max);
+        let limit_at = spec.limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit));
+        Ok(Self {
+            state,
+            env,
+            lock,
+            log,
+            cgroups,
+            signals,
+            // Without a socket (a full disk) the process still runs; a stop then comes by the marker and a kill.
+            listener: listener.ok(),
+            clients: Vec::new(),
+            checks: Vec::new(),
+            child: None,
+            streams_open: [false; 2],
+            fault: None,
+            started: Instant::now(),
+            memory_kills: 0,
+            pause: BACKOFF_FIRST,
+            restart_at: None,
+            kill_at: None,
+            limit_at,
+            unwritten: false,
+            spec,
+        })
+    }
+
+    fn work(&mut self) {
+        // A stop that was asked for before we began is obeyed before anything is executed.
+        if Path::new(STOP).exists() {
+            let signal = Signal::SIGTERM as i32;
+            let exit = ExitRecord { code: 128 + signal, signal: Some(signal), cause: Cause::Own, at_ms: now_ms() };
+            self.state.exit = Some(exit);
+            self.state.phase = Phase::Ended;
+            return;
+        }
+        self.start();
+        sys::trim_memory();
+        while self.state.phase != Phase::Ended {
+            self.wait();
+            self.due();
+        }
+    }
+
+    /// Starts the process and says so. The state says running first: whatever is executed was announced.
+    fn start(&mut self) {
+        self.restart_at = None;
+        self.started = Instant::now();
+        self.memory_kills = self.cgroups.memory_kills();
+        self.state.phase = Phase::Running;
+        self.state.started_ms = now_ms();
+        self.state.last_exit = self.state.exit.take().or(self.state.last_exit);
+        self.state.pid = None;
+        // A task must never run twice, not even after a power cut between the two.
+        let durable = !self.spec.restart && self.spec.limit_ms.is_some();
+        self.unwritten = record::write(Path::new(STATE), &self.state, durable).is_err();
+        if durable && self.unwritten {
+            self.ended(127, None, Some("could not record the start: no room on the disk".to_owned()));
+            return;
+        }
+        match child::start(&self.spec, &self.env, &self.cgroups) {
+            Ok(child) => {
+                for fd in [child.out.as_fd(), child.err.as_fd(), child.fault.as_fd()] {
+                    let _ = fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+                }
+                self.state.pid = Some(child.pid);
+                self.state.pid_started = proc::started(child.pid);
+                self.streams_open = [true; 2];
+                self.fault = Some(Vec::new());
+                self.child = Some(child);
+                self.record();
+            }
+            Err(fault) => {
+                self.ended(127, None, Some(fault.to_string()));
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen and deals with it.
+    fn wait(&mut self) {
+        let timeout = match self.next_deadline() {
+            None => PollTimeout::NONE,
+            Some(at) => {
+                // One more millisecond, because a timeout that is cut down would wake us just before the time.
+                let left = at.saturating_duration_since(Instant::now()).as_millis().min(600_000) + 1;
+                PollTimeout::try_from(left as u32).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        let ready = match self.poll(timeout) {
+            Ok(ready) => ready,
+            Err(nix::Error::EINTR) => return,
+            Err(_) => {
+                std::thread::sleep(BACKOFF_FIRST);
+                return;
+            }
+        };
+        for source in ready {
+            match source {
+                Source::Signals => self.reap(),
+                Source::Out => self.pump(Stream::Out),
+                Source::Err => self.pump(Stream::Err),
+                Source::Fault => self.hear_fault(),
+                Source::Listener => self.accept(),
+            }
+        }
+        self.hear_clients();
+    }
+
+    fn poll(&self, timeout: PollTimeout) -> nix::Result<Vec<Source>> {
+        let mut sources = vec![Source::Signals];
+        let mut fds = vec![self.signals.as_fd()];
+        if let Some(child) = &self.child {
+            let ends: [(bool, Source, &dyn AsFd); 3] = [
+                (self.streams_open[0], Source::Out, &child.out),
+                (self.streams_open[1], Source::Err, &child.err),
+                (self.fault.is_some(), Source::Fault, &child.fault),
+            ];
+            for (open, source, end) in ends {
+                if open {
+                    sources.push(source);
+                    fds.push(end.as_fd());
+                }
+            }
+        }
+        if let Some(listener) = self.listener.as_ref().filter(|_| self.clients.len() < CLIENTS_MAX) {
+            sources.push(Source::Listener);
+            fds.push(listener.as_fd());
+        }
+        fds.extend(self.clients.iter().map(AsFd::as_fd));
+        let mut polled: Vec<PollFd> = fds.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        poll(&mut polled, timeout)?;
+        let happened = polled.iter().zip(sources).filter(|(fd, _)| fd.any().unwrap_or(false));
+        Ok(happened.map(|(_, source)| source).collect())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let checks = self.checks.iter().map(|check| check.until);
+        let retry = self.unwritten.then(|| Instant::now() + RETRY);
+        [self.restart_at, self.kill_at, self.limit_at, retry].into_iter().flatten().chain(checks).min()
+    }
+
+    /// Does what the time asks for.
+    fn due(&mut self) {
+        let now = Instant::now();
+        let past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if past(self.limit_at) && self.child.is_some() {
+            self.limit_at = None;
+            let limit = Duration::from_millis(self.spec.limit_ms.unwrap_or(0));
+            self.log.say(&format!("hoist: killed after its limit of {} s", limit.as_secs_f32()));
+            self.kill_everything();
+        }
+        if past(self.kill_at) {
+            self.kill_at = None;
+            self.kill_everything();
+        }
+        for check in &mut self.checks {
+            if check.until <= now {
+                let _ = kill(Pid::from_raw(-check.pid), Signal::SIGKILL);
+                if let Some(mut client) = check.client.take() {
+                    client.answer(&Answer::TimedOut);
+                }
+                check.until = now + RETRY;
+            }
+        }
+        if past(self.restart_at) {
+            self.state.restarts += 1;
+            self.start();
+        } else if self.unwritten {
+            self.record();
+        }
+    }
+
+    /// Takes what the process wrote. Once per wake-up, so that a chatty stream cannot starve the rest.
+    fn pump(&mut self, stream: Stream) {
+        let Some(child) = &mut self.child else { return };
+        let mut bytes = [0; 16 << 10];
+        let read = match stream {
+            Stream::Out => child.out.read(&mut bytes),
+            Stream::Err => child.err.read(&mut bytes),
+        };
+        match read {
+            Ok(0) => self.streams_open[stream as usize] = false,
+            Ok(count) => self.log.take(stream, &bytes[..count]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => self.streams_open[stream as usize] = false,
+        }
+    }
+
+    /// Hears why the command was not executed; an end without a word means that it was.
+    fn hear_fault(&mut self) {
+        let (Some(child), Some(heard)) = (&mut self.child, &mut self.fault) else { return };
+        let mut bytes = [0; 512];
+        match child.fault.read(&mut bytes) {
+            Ok(0) if heard.is_empty() => self.fault = None,
+            Ok(0) => {}
+            Ok(count) => heard.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.fault = None,
+        }
+    }
+
+    /// Collects every child that ended: the process, checks, and orphans of the app.
+    fn reap(&mut self) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let (pid, code, signal) = match status {
+                WaitStatus::Exited(pid, code) => (pid.as_raw(), code, None),
+                WaitStatus::Signaled(pid, signal, _) => (pid.as_raw(), 128 + signal as i32, Some(signal as i32)),
+                WaitStatus::StillAlive => break,
+                _ => continue,
+            };
+            if self.child.as_ref().is_some_and(|child| child.pid == pid) {
+                self.process_ended(code, signal);
+            } else if let Some(index) = self.checks.iter().position(|check| check.pid == pid) {
+                if let Some(mut client) = self.checks.swap_remove(index).client {
+                    client.answer(&Answer::Exit(code));
+                }
+            }
+        }
+    }
+
+    fn process_ended(&mut self, code: i32, signal: Option<i32>) {
+        // What it left behind goes with it; only then are the last words complete.
+        self.kill_everything();
+        for stream in [Stream::Out, Stream::Err] {
+            self.drain(stream);
+        }
+        self.hear_fault();
+        self.log.flush();
+        let fault = self.fault.take().filter(|heard| !heard.is_empty());
+        self.ended(code, signal, fault.map(|heard| String::from_utf8_lossy(&heard).into_owned()));
+    }
+
+    fn drain(&mut self, stream: Stream) {
+        /// More than any pipe holds: an end even where a survivor keeps writing.
+        const READS_MAX: usize = 256;
+        let Some(child) = &mut self.child else { return };
+        let mut bytes = [0; 16 << 10];
+        for _ in 0..READS_MAX {
+            let read = match stream {
+                Stream::Out => child.out.read(&mut bytes),
+                Stream::Err => child.err.read(&mut bytes),
+            };
+            match read {
+                Ok(count) if count > 0 => self.log.take(stream, &bytes[..count]),
+                _ => return,
+            }
+        }
+    }
+
+    /// Records an end and decides what follows: a restart after a pause, or leaving.
+    fn ended(&mut self, code: i32, signal: Option<i32>, fault: Option<String>) {
+        let ran = self.started.elapsed();
+        let memory = self.cgroups.memory_kills() > self.memory_kills && code != 0;
+        let cause = match (&fault, memory) {
+            (Some(_), _) => Cause::ExecFailed,
+            (None, true) => Cause::OutOfMemory,
+            (None, false) => Cause::Own,
+        };
+        if let Some(fault) = fault {
+            self.log.say(&format!("hoist: {fault}"));
+        }
+        if memory {
+            self.log.say(&format!("hoist: out of memory: the limit is {} MB", self.spec.memory_bytes / 1_000_000));
+        }
+        self.child = None;
+        self.state.pid = None;
+        self.state.exit = Some(ExitRecord { code, signal, cause, at_ms: now_ms() });
+        for check in self.checks.drain(..) {
+            let _ = kill(Pid::from_raw(-check.pid), Signal::SIGKILL);
+            if let Some(mut client) = check.client {
+                client.answer(&Answer::NotRunning);
+            }
+        }
+        if self.state.phase == Phase::Stopping || !self.spec.restart {
+            self.state.phase = Phase::Ended;
+            return;
+        }
+        if ran >= BACKOFF_FORGIVEN {
+            self.pause = BACKOFF_FIRST;
+        }
+        self.restart_at = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(BACKOFF_LONGEST);
+        self.state.phase = Phase::Waiting;
+        self.record();
+    }
+
+    fn stop(&mut self) {
+        match self.state.phase {
+            Phase::Running | Phase::Made => {
+                self.state.phase = Phase::Stopping;
+                self.kill_at = Some(Instant::now() + Duration::from_millis(self.spec.grace_ms));
+                self.record();
+                self.signal(Signal::SIGTERM);
+            }
+            Phase::Waiting => self.state.phase = Phase::Ended,
+            Phase::Stopping | Phase::Ended => {}
+        }
+    }
+
+    /// Everything that the process is. Signals go to each, because a shell that is the first of its namespace ignores
+    /// them and passes nothing on.
+    fn members(&self) -> Vec<i32> {
+        match &self.child {
+            _ if self.cgroups.lists() => self.cgroups.members(),
+            Some(child) if self.spec.plan.pid => proc::in_namespace_of(child.pid),
+            None if self.spec.plan.pid => Vec::new(),
+            // We adopt its orphans, so everything of it descends from us.
+            _ => proc::descendants_of(std::process::id() as i32),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in self.members() {
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    fn kill_everything(&self) {
+        /// Each round catches what was forked during the one before.
+        const ROUNDS: usize = 20;
+        if let Some(child) = &self.child {
+            let _ = kill(Pid::from_raw(child.pid), Signal::SIGKILL);
+        }
+        if self.spec.plan.pid && !self.cgroups.lists() {
+            return;
+        }
+        for _ in 0..ROUNDS {
+            let living: Vec<i32> = self.members().into_iter().filter(|pid| proc::lives(*pid)).collect();
+            if living.is_empty() {
+                return;
+            }
+            for pid in living {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        if let Ok(client) = listener.accept().and_then(|(stream, _)| Client::new(stream)) {
+            self.clients.push(client);
+        }
+    }
+
+    fn hear_clients(&mut self) {
+        for mut client in std::mem::take(&mut self.clients) {
+            match client.hear() {
+                Ok(Some(Request::Stop)) => {
+                    self.stop();
+                    client.answer(&Answer::Accepted);
+                    self.clients.push(client);
+                }
+                Ok(Some(Request::Check { argv, limit_ms })) => self.check(client, &argv, limit_ms),
+                Ok(None) => self.clients.push(client),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn check(&mut self, mut client: Client, argv: &[String], limit_ms: u64) {
+        let Some(child) = self.child.as_ref().filter(|_| self.fault.is_none()) else {
+            return client.answer(&Answer::NotRunning);
+        };
+        if self.checks.len() >= CHECKS_MAX {
+            return client.answer(&Answer::Failed("too many checks at once".to_owned()));
+        }
+        match child::check(&self.spec, argv, &self.env, child, &self.cgroups) {
+            Ok(pid) => {
+                let until = Instant::now() + Duration::from_millis(limit_ms);
+                self.checks.push(Check { pid, client: Some(client), until });
+            }
+            Err(fault) => client.answer(&Answer::Failed(fault.to_string())),
+        }
+    }
+
+    /// Writes the state and tells the rack to look.
+    fn record(&mut self) {
+        self.unwritten = record::write(Path::new(STATE), &self.state, false).is_err();
+        hint();
+    }
+
+    /// Leaves nothing but the record, and lets go of the lock before the last hint: a rack that looks then sees the end.
+    fn end(mut self) {
+        self.state.shim = None;
+        for _ in 0..LAST_WORDS {
+            let durable = !self.spec.restart;
+            self.unwritten = record::write(Path::new(STATE), &self.state, durable).is_err();
+            if !self.unwritten {
+                break;
+            }
+            std::thread::sleep(RETRY);
+        }
+        self.cgroups.remove(LEAVE);
+        let _ = layer::discard();
+        let _ = fs::remove_file(SOCKET);
+        let _ = self.lock.unlock();
+        hint();
+    }
+}
+
+/// What can have happened.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Out,
+    Err,
+    Fault,
+    Listener,
+}
+
+/// "Look again." Without a rack nobody listens, and that is fine.
+fn hint() {
+    if let Ok(socket) = UnixDatagram::unbound() {
+        let _ = socket.set_nonblocking(true);
+        let _ = socket.send_to(b"", HINTS_FROM_STATE);
+    }
+}
+

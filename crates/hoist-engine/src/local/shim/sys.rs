@@ -1,0 +1,106 @@
+//! The system calls that no library wraps safely. All `unsafe` of the project is in this one file.
+//!
+//! The shim has one thread, which is what makes a bare `clone` sound here: no lock can be held by a thread that the child
+//! does not have.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+
+use nix::sched::CloneFlags;
+
+/// Which side of a clone one is on.
+pub(super) enum Side {
+    Child,
+    Parent { pid: i32, pidfd: OwnedFd },
+}
+
+/// Clones this process into new namespaces. The child continues on a copy of the stack, as after `fork`.
+///
+/// The older call, not `clone3`: the container seccomp filters that refuse the newer one let this one through.
+pub(super) fn clone_process(flags: CloneFlags) -> io::Result<Side> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = flags.bits() | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM the child has its own copy of all memory, and a null stack means the same stack; the
+    // process has one thread; `pidfd` lives until the call returns, which is when the kernel has written it.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            libc::c_long::from(flags),
+            std::ptr::null::<libc::c_void>(),
+            &raw mut pidfd,
+            std::ptr::null::<libc::c_void>(),
+            std::ptr::null::<libc::c_void>(),
+        )
+    };
+    match pid {
+        0 => Ok(Side::Child),
+        pid if pid > 0 => {
+            // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Side::Parent { pid: pid as i32, pidfd })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends this process at once, without the clean-up that belongs to the process it was cloned from.
+pub(super) fn exit_now(code: i32) -> ! {
+    // SAFETY: has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// Makes a mount and all below it read-only and deaf to setuid bits. Keeps locked flags, so it works in user namespaces.
+pub(super) fn seal_mount(path: &CStr, read_only: bool) -> io::Result<()> {
+    #[repr(C)]
+    struct MountAttr {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    let attributes = libc::MOUNT_ATTR_NOSUID
+        | if read_only { libc::MOUNT_ATTR_RDONLY } else { libc::MOUNT_ATTR_NODEV };
+    let attr = MountAttr { set: attributes, clear: 0, propagation: 0, user_namespace: 0 };
+    // SAFETY: both pointers are valid for the call, and the size is that of what is pointed at.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives up all capabilities that programs executed later could have, as far as we are allowed to.
+pub(super) fn drop_capability_bounds() {
+    for capability in 0..64 {
+        // SAFETY: takes numbers only; unknown ones are refused by the kernel.
+        let done = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        if done != 0 && capability > 0 {
+            break;
+        }
+    }
+}
+
+/// Closes every descriptor above the three standard ones.
+///
+/// Call only where no value that owns a descriptor is used afterwards: at the very start, and just before an exec.
+pub(super) fn close_all_but_standard() {
+    // SAFETY: closing is not memory-unsafe; the callers own nothing that is used later, see above.
+    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+}
+
+/// Hands freed memory back to the machine.
+pub(super) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: has no precondition.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -1,0 +1,244 @@
+//! Makes a process: a directory, whole before anybody sees it, and a shim that takes it over.
+//!
+//! The lock is ours before the directory has its name, and the shim inherits it. So a directory whose lock nobody holds
+//! and whose state says that nothing was executed is the remains of a rack that crashed right here.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hoist_core::id::{AppName, ProcessId};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::layout::{SHIM_LOG, SPEC, STATE, open_lock, random_bytes};
+use super::record::{self, PROTOCOL, Phase, Spec, State, TreeRecord};
+use super::{Inner, ports, tree, uids};
+use crate::logfile;
+use crate::{EngineError, ProcessSpec, Tree};
+
+/// Processes and threads that a process may have where its specification does not say.
+const PIDS_MAX: u64 = 512;
+/// Where programs are looked up when the variables do not say.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/// What is to be made.
+pub(super) struct Start<'a> {
+    /// Where it goes; nothing may be there.
+    pub(super) dir: PathBuf,
+    pub(super) app: &'a AppName,
+    pub(super) process: &'a ProcessSpec,
+    pub(super) port: bool,
+    pub(super) restart: bool,
+    pub(super) limit: Option<Duration>,
+    /// What was there before and was lost.
+    pub(super) after: Option<State>,
+}
+
+/// Makes the directory and starts the shim. Answers whether it was made: false when one was there already.
+pub(super) fn start(inner: &Inner, start: &Start) -> Result<bool, EngineError> {
+    refuse_nonsense(inner, start.process)?;
+    let failed = |source| EngineError::Unavailable { doing: "start a process".to_owned(), source };
+    let process = ProcessId::from_random(random_bytes().map_err(failed)?);
+    let uid = prepare_trees(inner, start).map_err(failed)?;
+    let port = if start.port { Some(choose_port(inner).map_err(failed)?) } else { None };
+    let made = make(inner, start, &process, uid, port).map_err(failed)?;
+    let (new, lock) = made;
+    let env = variables(inner, start, port).map_err(failed)?;
+    match fs::rename(&new, &start.dir) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+            let _ = inner.layout.discard(&new);
+            return Ok(false);
+        }
+        Err(error) => {
+            let _ = inner.layout.discard(&new);
+            return Err(failed(error));
+        }
+    }
+    let launched = sync_parent(start).and_then(|()| launch(inner, &start.dir, lock, env));
+    launched.map(|()| true).map_err(|error| {
+        let _ = inner.layout.discard(&start.dir);
+        failed(error)
+    })
+}
+
+fn refuse_nonsense(inner: &Inner, process: &ProcessSpec) -> Result<(), EngineError> {
+    let refuse = |why: String| Err(EngineError::Refused { doing: "start a process".to_owned(), why });
+    if process.argv.is_empty() {
+        return refuse("its command is empty".to_owned());
+    }
+    if process.argv.iter().any(|word| word.contains('\0')) {
+        return refuse("its command contains a NUL character".to_owned());
+    }
+    for (name, value) in &process.env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return refuse(format!("`{}` is no name for a variable", name.escape_debug()));
+        }
+        if value.expose().contains('\0') {
+            return refuse(format!("the value of {name} contains a NUL character"));
+        }
+    }
+    if !inner.found.plan.mount && !process.volumes.is_empty() {
+        return refuse("volumes need mount namespaces, and this machine refuses them".to_owned());
+    }
+    Ok(())
+}
+
+/// Gives the trees to the app's user, where processes have one.
+fn prepare_trees(inner: &Inner, start: &Start) -> io::Result<Option<u32>> {
+    fs::create_dir_all(&start.process.log_dir)?;
+    for (dir, _) in &start.process.volumes {
+        fs::create_dir_all(dir)?;
+    }
+    if !inner.found.other_user {
+        return Ok(None);
+    }
+    let uid = uids::of(&inner.layout.uids(), start.app, inner.config.first_uid)?;
+    let (Tree::Slug(tree) | Tree::Writable(tree)) = &start.process.tree;
+    tree::give_to(tree, uid)?;
+    for (dir, _) in &start.process.volumes {
+        tree::give_to(dir, uid)?;
+    }
+    Ok(Some(uid))
+}
+
+fn choose_port(inner: &Inner) -> io::Result<u16> {
+    let mut taken: BTreeSet<u16> = inner.config.reserved_ports.iter().copied().collect();
+    for (_, dir) in inner.layout.all_slots()? {
+        let state = record::read::<State>(&dir.join(STATE));
+        taken.extend(state.ok().and_then(|state| state.port));
+    }
+    ports::choose(&taken, u16::from_ne_bytes(random_bytes()?))
+}
+
+/// Makes the directory, whole, where nobody looks, and takes its lock.
+fn make(inner: &Inner, start: &Start, id: &ProcessId, uid: Option<u32>, port: Option<u16>) -> io::Result<(PathBuf, File)> {
+    let ProcessSpec { argv, tree, volumes, .. } = start.process;
+    let dir = inner.layout.make_new(id.as_str())?;
+    for name in ["root", "lower"] {
+        fs::create_dir(dir.join(name))?;
+    }
+    let log = start.process.log_dir.join(logfile::file_name(&start.process.log_source, id.as_str()));
+    let spec = Spec {
+        protocol: PROTOCOL,
+        process: id.as_str().to_owned(),
+        argv: argv.clone(),
+        tree: match tree {
+            Tree::Slug(dir) => TreeRecord::Slug(std::path::absolute(dir)?),
+            Tree::Writable(dir) => TreeRecord::Writable(std::path::absolute(dir)?),
+        },
+        volumes: volumes
+            .iter()
+            .map(|(dir, inside)| Ok((std::path::absolute(dir)?, inside.clone())))
+            .collect::<io::Result<_>>()?,
+        read_only: inner.config.read_only.clone(),
+        uid,
+        memory_bytes: start.process.memory_bytes,
+        cpu_millicores: start.process.cpu_millicores,
+        pids_max: if start.process.pids_max == 0 { PIDS_MAX } else { start.process.pids_max },
+        grace_ms: millis(start.process.stop_grace),
+        limit_ms: start.limit.map(millis),
+        restart: start.restart,
+        log: std::path::absolute(log)?,
+        log_bytes_max: start.process.log_bytes_max,
+        plan: inner.found.plan.clone(),
+    };
+    let state = State {
+        protocol: PROTOCOL,
+        process: spec.process.clone(),
+        phase: Phase::Made,
+        port,
+        restarts: start.after.as_ref().map_or(0, |before| before.restarts + 1),
+        grace_ms: spec.grace_ms,
+        started_ms: logfile::now_ms(),
+        pid: None,
+        shim: None,
+        exit: None,
+        last_exit: start.after.as_ref().and_then(|before| before.exit),
+        pid_started: None,
+        boot: String::new(),
+        controllers: spec.plan.controllers.clone(),
+        own_pids: spec.plan.pid,
+        restart: start.restart,
+    };
+    record::write(&dir.join(SPEC), &spec, false)?;
+    record::write(&dir.join(STATE), &state, false)?;
+    let lock = open_lock(&dir)?;
+    lock.try_lock().map_err(io::Error::from)?;
+    Ok((dir, lock))
+}
+
+/// The variables in memory that has no name and does not change: never in a file.
+fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File> {
+    let home = if inner.found.plan.mount {
+        PathBuf::from("/app")
+    } else {
+        match &start.process.tree {
+            Tree::Slug(_) => start.dir.join("layer/app"),
+            Tree::Writable(dir) => dir.clone(),
+        }
+    };
+    let has = |wanted: &str| start.process.env.iter().any(|(name, _)| name == wanted);
+    let mut file = File::from(memfd_create(c"env", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    let mut put = |name: &str, value: &[u8]| file.write_all(&[name.as_bytes(), b"=", value, b"\0"].concat());
+    for (name, value) in &start.process.env {
+        if !(name == "PORT" && port.is_some()) {
+            put(name, value.expose().as_bytes())?;
+        }
+    }
+    if !has("HOME") {
+        put("HOME", home.as_os_str().as_encoded_bytes())?;
+    }
+    if !has("PATH") {
+        put("PATH", PATH.as_bytes())?;
+    }
+    if let Some(port) = port {
+        put("PORT", port.to_string().as_bytes())?;
+    }
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file)
+}
+
+/// A task's directory is on the disk before anything of it runs: it must not run twice, not even over a power cut.
+fn sync_parent(start: &Start) -> io::Result<()> {
+    match (start.limit, start.dir.parent()) {
+        (Some(_), Some(parent)) => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Starts the shim and waits until it has left our family, which it does at once.
+fn launch(inner: &Inner, dir: &Path, lock: File, env: File) -> io::Result<()> {
+    let log = File::options().append(true).create(true).open(dir.join(SHIM_LOG))?;
+    let mut child = inner
+        .config
+        .shim
+        .command(&[dir.as_os_str()])
+        .stdin(Stdio::from(OwnedFd::from(lock)))
+        .stdout(Stdio::from(OwnedFd::from(env)))
+        .stderr(Stdio::from(log))
+        .spawn()?;
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("the supervisor ended with {status}"))) }
+}
+
+impl super::ShimCommand {
+    /// The command that runs the shim's entry with these arguments, without anything of our environment.
+    pub(super) fn command(&self, arguments: &[&OsStr]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg0("hoist").arg("shim").args(arguments).env_clear().current_dir("/");
+        command
+    }
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}

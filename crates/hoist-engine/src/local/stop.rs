@@ -1,0 +1,114 @@
+//! Stops processes for good: the marker in the directory is the decision, the rest is carrying it out.
+//!
+//! A rack that crashes in between finds the marker when it opens again and goes on.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::client;
+use super::layout::{Layout, STATE, is_held, mark};
+use super::observe;
+use super::record::{self, State};
+use super::shim::{Answer, Request};
+use crate::EngineError;
+
+/// How long a shim may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// What a shim gets beyond the grace of its process before it is killed itself.
+const MARGIN: Duration = Duration::from_secs(5);
+/// Pause between looks while waiting for an end.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Writes the decision down and tells the shim. Answers how long the process may take, or none when nothing runs.
+pub(super) fn ask(dir: &Path) -> io::Result<Option<Duration>> {
+    mark(dir)?;
+    tell(dir)
+}
+
+/// Tells the shim of a directory that is marked already.
+pub(super) fn tell(dir: &Path) -> io::Result<Option<Duration>> {
+    if !is_held(dir) {
+        return Ok(None);
+    }
+    let state: State = match record::read(&dir.join(STATE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    // A shim that was launched a moment ago has no socket yet; it looks for the marker before it executes anything.
+    let answer = client::ask(dir, &Request::Stop, ANSWER).or_else(|_| {
+        std::thread::sleep(PAUSE);
+        client::ask(dir, &Request::Stop, ANSWER)
+    });
+    if !matches!(answer, Ok(Answer::Accepted)) && is_held(dir) {
+        tracing::warn!(dir = %dir.display(), "a supervisor does not answer; its process is told directly");
+        for pid in observe::members(&state) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+    Ok(Some(Duration::from_millis(state.grace_ms)))
+}
+
+/// When a shim that was told must have left.
+pub(super) fn patience(grace: Duration) -> Duration {
+    grace + MARGIN
+}
+
+/// Kills a shim that outstayed its time, and with it its process.
+pub(super) fn force(dir: &Path) {
+    let Ok(state) = record::read::<State>(&dir.join(STATE)) else { return };
+    let Some(shim) = state.shim.filter(|shim| is_held(dir) && works_in(*shim, dir)) else { return };
+    tracing::warn!(dir = %dir.display(), "a supervisor outstayed its time and is killed");
+    let members = observe::members(&state);
+    let _ = kill(Pid::from_raw(shim), Signal::SIGKILL);
+    for pid in members {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// Whether this process really is the shim of that directory: numbers are reused.
+fn works_in(pid: i32, dir: &Path) -> bool {
+    match (fs::read_link(format!("/proc/{pid}/cwd")), fs::canonicalize(dir)) {
+        (Ok(cwd), Ok(dir)) => cwd == dir,
+        _ => false,
+    }
+}
+
+/// Stops every process found below a data directory and waits until all are gone; answers how many there were.
+///
+/// Needs no rack. With one running, its loops would start them again: stop it first. Blocks for as long as the longest
+/// grace, plus a few seconds.
+pub fn stop_everything(data_dir: &Path) -> Result<usize, EngineError> {
+    let failed = |source| EngineError::Unavailable { doing: "stop the processes".to_owned(), source };
+    let layout = Layout::new(data_dir);
+    if !layout.slots().exists() {
+        return Ok(0);
+    }
+    let slots = layout.all_slots().map_err(failed)?;
+    let tasks = layout.all_tasks().map_err(failed)?;
+    let dirs = slots.into_iter().map(|(_, dir)| dir).chain(tasks.into_iter().map(|(_, dir)| dir));
+    let mut waiting = Vec::new();
+    for dir in dirs {
+        let asked = Instant::now();
+        if let Some(grace) = ask(&dir).map_err(failed)? {
+            waiting.push((dir, asked + patience(grace)));
+        }
+    }
+    let count = waiting.len();
+    while !waiting.is_empty() {
+        std::thread::sleep(PAUSE);
+        waiting.retain(|(dir, until)| {
+            if *until < Instant::now() {
+                force(dir);
+            }
+            is_held(dir)
+        });
+    }
+    // A look clears away what has ended.
+    observe::look(&layout).map_err(failed)?;
+    Ok(count)
+}
