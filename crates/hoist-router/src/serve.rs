@@ -1,0 +1,227 @@
+//! The life of a router: take the directory, load the table, listen, serve, and end without dropping anything.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::access::Journal;
+use crate::admin::Admin;
+use crate::listen::{self, Lane};
+use crate::place::{Place, PlaceError};
+use crate::table::Routes;
+use crate::worker::{Task, Totals, Worker, incarnation};
+
+/// Connections that may wait for a worker to take them.
+const QUEUE: usize = 1024;
+/// File descriptors that connections do not get: the log, the sockets, the runtimes.
+const FILES_KEPT: u64 = 64;
+
+/// What a router is started with.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where the table, the control socket and the lock live; created if missing.
+    pub dir: PathBuf,
+    /// How many threads serve; at least one.
+    pub threads: usize,
+}
+
+/// Why a router could not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// The directory cannot be used, or another router has it.
+    #[error("cannot use the router's directory")]
+    Place(#[from] PlaceError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The system refused what the router is built of.
+    #[error("cannot {doing}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn system(doing: &'static str) -> impl FnOnce(io::Error) -> RouterError {
+    move |source| RouterError::System { doing, source }
+}
+
+/// Serves until SIGTERM, SIGINT or a `stop` over the control socket, then finishes what is in flight (at most 30 s).
+///
+/// Blocks; builds its own runtimes and threads. Call it from a thread that is in no runtime.
+pub fn router_main(config: RouterConfig) -> Result<(), RouterError> {
+    let threads = config.threads.max(1);
+    let place = Place::take(&config.dir)?;
+    let table = place.load();
+    let bound =
+        listen::bind(config.listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = bound.map_err(|source| RouterError::Listen {
+        address: config.listen,
+        source,
+    })?;
+
+    let journal = Arc::new(Journal::new(threads));
+    let routes = Arc::new(Routes::new(journal.clone()));
+    routes.serve(&table);
+    let end = watch::Sender::new(false);
+    let (end_accepting, ending) = UnixStream::pair().map_err(system("make a socket pair"))?;
+    let totals: Vec<_> = (0..threads).map(|_| Arc::new(Totals::default())).collect();
+
+    let writer = {
+        let journal = journal.clone();
+        spawn("access-lines", move || journal.write())?
+    };
+    let mut running = Vec::new();
+    let mut lanes = Vec::new();
+    for (index, totals) in totals.iter().enumerate() {
+        let (tasks, inbox) = mpsc::channel(QUEUE);
+        let worker = Seat {
+            index,
+            port: address.port(),
+            routes: routes.clone(),
+            journal: journal.clone(),
+            totals: totals.clone(),
+        };
+        running.push(spawn("serve", move || worker.run(inbox))?);
+        lanes.push(Lane {
+            tasks,
+            totals: totals.clone(),
+        });
+    }
+    running.push(spawn("accept", move || {
+        run_acceptor(listener, &lanes, &ending)
+    })?);
+
+    let admin = Admin {
+        place,
+        routes,
+        journal: journal.clone(),
+        totals,
+        incarnation: incarnation(),
+        listen: address,
+        end,
+    };
+    tracing::info!(%address, version = %table.version, incarnation = admin.incarnation, "the router serves");
+    let outcome = answer_until_end(admin);
+    drop(end_accepting);
+    for thread in running {
+        // A thread that panicked has said so itself.
+        let _ = thread.join();
+    }
+    journal.close();
+    let _ = writer.join();
+    tracing::info!("the router ended");
+    outcome
+}
+
+fn spawn(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, RouterError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(system("start a thread"))
+}
+
+/// Answers the control socket until it is time to end, then gives up the directory, so that a successor can take it.
+fn answer_until_end(admin: Admin) -> Result<(), RouterError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("start the control thread"))?;
+    let mut asked = admin.end.subscribe();
+    let outcome = runtime.block_on(async {
+        let listener = tokio::net::UnixListener::from_std(admin.place.bind_control()?)
+            .map_err(system("listen"))?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
+        tokio::select! {
+            () = admin.serve(listener) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = stop_was_answered(&mut asked) => {}
+        }
+        Ok(())
+    });
+    admin.place.give_up();
+    outcome
+}
+
+/// Ends a moment after a `stop` came in, so that its answer leaves first.
+async fn stop_was_answered(asked: &mut watch::Receiver<bool>) {
+    // The sender lives as long as this thread.
+    let _ = asked.wait_for(|end| *end).await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+}
+
+fn run_acceptor(listener: TcpListener, lanes: &[Lane], end: &UnixStream) {
+    if let Err(error) = listen::accept(listener, lanes, connections_max(), end) {
+        tracing::error!(%error, "cannot accept connections");
+    }
+}
+
+/// Two descriptors for each connection, its process's included.
+fn connections_max() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, hard)| {
+        let wanted = hard.min(1 << 20);
+        if setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
+            wanted
+        } else {
+            soft
+        }
+    });
+    limit.unwrap_or(1024).saturating_sub(FILES_KEPT) / 2
+}
+
+/// What a worker's thread is given.
+struct Seat {
+    index: usize,
+    port: u16,
+    routes: Arc<Routes>,
+    journal: Arc<Journal>,
+    totals: Arc<Totals>,
+}
+
+impl Seat {
+    fn run(self, inbox: mpsc::Receiver<Task>) {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "cannot start a worker");
+                return;
+            }
+        };
+        let worker = Worker::new(
+            self.index,
+            self.port,
+            self.routes,
+            self.journal,
+            self.totals,
+        );
+        runtime.block_on(Rc::new(worker).run(inbox));
+    }
+}

@@ -1,0 +1,338 @@
+//! The table as requests read it, and the exact account of what is in flight.
+//!
+//! The one thing to know: a request first counts itself on a slot and then checks that the table it chose from is still
+//! the newest; a publisher first makes the new table the newest and then reads counts. Whichever comes first, no request
+//! goes to a slot that a report has shown as empty and unrouted.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hoist_core::id::{AppName, ServiceName, SlotId, Version};
+use hoist_core::model::{RouteTable, RouteTarget};
+use tokio::sync::watch;
+
+use crate::access::{Journal, Sink};
+
+/// One table, compiled; never changes.
+pub(crate) struct Live {
+    pub(crate) generation: u64,
+    pub(crate) version: Version,
+    hosts: HashMap<Box<str>, Arc<Service>>,
+    routed: BTreeSet<SlotId>,
+}
+
+/// A service that hosts reach.
+pub(crate) struct Service {
+    pub(crate) app: AppName,
+    pub(crate) name: ServiceName,
+    pub(crate) target: Target,
+    pub(crate) timeout: Duration,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) log: Option<Arc<Sink>>,
+    turn: AtomicUsize,
+}
+
+pub(crate) enum Target {
+    Processes(Box<[Arc<Endpoint>]>),
+    Held,
+    Stopped,
+}
+
+/// One process at one address; the same value over all tables that name it.
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    slot: Arc<SlotCounts>,
+    /// No table names it any more: idle connections to it are worth nothing.
+    retired: AtomicBool,
+    /// Milliseconds since the router began; 0 when it is not ejected.
+    ejected_until: AtomicU64,
+}
+
+struct SlotCounts {
+    in_flight: AtomicU32,
+    tunnels: AtomicU32,
+}
+
+impl Live {
+    /// The service of a host in lower case without port.
+    pub(crate) fn service(&self, host: &str) -> Option<&Arc<Service>> {
+        self.hosts.get(host)
+    }
+}
+
+impl Service {
+    /// The process with the fewest requests among those not tried and not ejected; ejected ones when there is no other.
+    /// Equal ones take turns.
+    pub(crate) fn choose<'a>(
+        &self,
+        endpoints: &'a [Arc<Endpoint>],
+        tried: &[Arc<Endpoint>],
+        now: impl Fn() -> Moment,
+    ) -> Option<&'a Arc<Endpoint>> {
+        if let ([only], []) = (endpoints, tried) {
+            return Some(only);
+        }
+        let now = now();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn =
+            (0..endpoints.len()).map(|n| &endpoints[(turn.wrapping_add(n)) % endpoints.len()]);
+        in_turn
+            .filter(|endpoint| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint)))
+            .min_by_key(|endpoint| {
+                (
+                    endpoint.is_ejected(now),
+                    endpoint.slot.in_flight.load(Ordering::Relaxed),
+                )
+            })
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Passes it over until `until`, unless there is no other.
+    pub(crate) fn eject(&self, until: Moment) {
+        self.ejected_until.store(until.0, Ordering::Relaxed);
+    }
+
+    fn is_ejected(&self, now: Moment) -> bool {
+        self.ejected_until.load(Ordering::Relaxed) > now.0
+    }
+}
+
+/// Milliseconds since the router began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, length: Duration) -> Self {
+        Self(self.0 + length.as_millis() as u64)
+    }
+}
+
+/// A request counted on a slot, until it is dropped.
+pub(crate) struct InFlight(Arc<Endpoint>);
+
+impl InFlight {
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+
+    /// The request became a tunnel, which is counted apart.
+    pub(crate) fn into_tunnel(self) -> InTunnel {
+        self.0.slot.tunnels.fetch_add(1, Ordering::SeqCst);
+        InTunnel(self.0.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.slot.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A tunnel counted on a slot, until it is dropped.
+pub(crate) struct InTunnel(Arc<Endpoint>);
+
+impl Drop for InTunnel {
+    fn drop(&mut self) {
+        self.0.slot.tunnels.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What all threads share: the newest table and who is named in any.
+pub(crate) struct Routes {
+    began: Instant,
+    generation: AtomicU64,
+    live: Mutex<Arc<Live>>,
+    known: Mutex<Known>,
+    changed: watch::Sender<u64>,
+    journal: Arc<Journal>,
+}
+
+/// Slots and endpoints of the newest table and of requests that have not ended.
+#[derive(Default)]
+struct Known {
+    slots: BTreeMap<SlotId, Arc<SlotCounts>>,
+    endpoints: BTreeMap<(SlotId, SocketAddr), Arc<Endpoint>>,
+}
+
+/// What runs, for a report.
+pub(crate) struct Counts {
+    pub(crate) version: Version,
+    pub(crate) routed: BTreeSet<SlotId>,
+    pub(crate) in_flight: BTreeMap<SlotId, u32>,
+    pub(crate) tunnels: BTreeMap<SlotId, u32>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these, and every write leaves a whole value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Routes {
+    pub(crate) fn new(journal: Arc<Journal>) -> Self {
+        let nothing = Live {
+            generation: 0,
+            version: Version::default(),
+            hosts: HashMap::new(),
+            routed: BTreeSet::new(),
+        };
+        Self {
+            began: Instant::now(),
+            generation: AtomicU64::new(0),
+            live: Mutex::new(Arc::new(nothing)),
+            known: Mutex::default(),
+            changed: watch::Sender::new(0),
+            journal,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment(self.began.elapsed().as_millis() as u64 + 1)
+    }
+
+    /// Serves `table` from now on. One caller at a time.
+    pub(crate) fn serve(&self, table: &RouteTable) {
+        let generation = self.generation.load(Ordering::SeqCst) + 1;
+        let live = Arc::new(self.compile(table, generation));
+        *lock(&self.live) = live;
+        self.generation.store(generation, Ordering::SeqCst);
+        self.forget_ended();
+        self.changed.send_replace(generation);
+    }
+
+    /// Renews `cached` when a newer table is served.
+    pub(crate) fn refresh(&self, cached: &mut Arc<Live>) {
+        if cached.generation != self.generation.load(Ordering::SeqCst) {
+            *cached = self.newest();
+        }
+    }
+
+    pub(crate) fn newest(&self) -> Arc<Live> {
+        lock(&self.live).clone()
+    }
+
+    /// Wakes with every new table.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Counts a request on `endpoint`, chosen from `live`; none when a newer table is served meanwhile.
+    pub(crate) fn enter(&self, live: &Live, endpoint: &Arc<Endpoint>) -> Option<InFlight> {
+        endpoint.slot.in_flight.fetch_add(1, Ordering::SeqCst);
+        let entered = InFlight(endpoint.clone());
+        (self.generation.load(Ordering::SeqCst) <= live.generation).then_some(entered)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let live = self.newest();
+        let known = lock(&self.known);
+        let count = |of: fn(&SlotCounts) -> &AtomicU32| {
+            let counted = known
+                .slots
+                .iter()
+                .map(|(id, slot)| (id.clone(), of(slot).load(Ordering::SeqCst)));
+            counted.filter(|(_, count)| *count > 0).collect()
+        };
+        Counts {
+            version: live.version,
+            routed: live.routed.clone(),
+            in_flight: count(|slot| &slot.in_flight),
+            tunnels: count(|slot| &slot.tunnels),
+        }
+    }
+
+    fn compile(&self, table: &RouteTable, generation: u64) -> Live {
+        let mut known = lock(&self.known);
+        let known = &mut *known;
+        let mut named = BTreeSet::new();
+        let mut services = BTreeMap::new();
+        for ((app, name), route) in &table.services {
+            let target = match &route.target {
+                RouteTarget::Held => Target::Held,
+                RouteTarget::Stopped => Target::Stopped,
+                RouteTarget::Processes(endpoints) => Target::Processes(
+                    endpoints
+                        .iter()
+                        .map(|endpoint| {
+                            named.insert((endpoint.slot.clone(), endpoint.address));
+                            known.endpoint(&endpoint.slot, endpoint.address)
+                        })
+                        .collect(),
+                ),
+            };
+            let service = Service {
+                app: app.clone(),
+                name: name.clone(),
+                target,
+                timeout: route.timeout.into(),
+                body_bytes_max: route.body_bytes_max,
+                log: route
+                    .access_log
+                    .as_deref()
+                    .map(|path| self.journal.sink(path)),
+                turn: AtomicUsize::new(0),
+            };
+            services.insert((app, name), Arc::new(service));
+        }
+        for (key, endpoint) in &known.endpoints {
+            endpoint
+                .retired
+                .store(!named.contains(key), Ordering::Relaxed);
+        }
+        let reached = |(host, (app, name)): (&String, &(AppName, ServiceName))| {
+            let service = services.get(&(app, name))?;
+            Some((host.to_ascii_lowercase().into_boxed_str(), service.clone()))
+        };
+        Live {
+            generation,
+            version: table.version,
+            hosts: table.hosts.iter().filter_map(reached).collect(),
+            routed: named.into_iter().map(|(slot, _)| slot).collect(),
+        }
+    }
+
+    /// Lets go of slots that no table names and no request holds.
+    fn forget_ended(&self) {
+        let live = self.newest();
+        let mut known = lock(&self.known);
+        // A count of one holder is this map alone: whoever held it through an older table would still be counted.
+        known.endpoints.retain(|(slot, _), endpoint| {
+            live.routed.contains(slot) || Arc::strong_count(endpoint) > 1
+        });
+        known
+            .slots
+            .retain(|id, slot| live.routed.contains(id) || Arc::strong_count(slot) > 1);
+    }
+}
+
+impl Known {
+    fn endpoint(&mut self, id: &SlotId, address: SocketAddr) -> Arc<Endpoint> {
+        let slot = self.slots.entry(id.clone()).or_insert_with(|| {
+            Arc::new(SlotCounts {
+                in_flight: AtomicU32::new(0),
+                tunnels: AtomicU32::new(0),
+            })
+        });
+        let fresh = || {
+            Arc::new(Endpoint {
+                address,
+                slot: slot.clone(),
+                retired: AtomicBool::new(false),
+                ejected_until: AtomicU64::new(0),
+            })
+        };
+        self.endpoints
+            .entry((id.clone(), address))
+            .or_insert_with(fresh)
+            .clone()
+    }
+}
