@@ -47,6 +47,11 @@ pub trait Engine: Send + Sync + 'static {
     /// The TCP ports that the process and its children listen on, for the sentence that helps.
     async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError>;
 
+    /// What each process uses, with its children. An engine that cannot tell leaves processes out.
+    async fn usage(&self) -> Result<BTreeMap<SlotId, Usage>, EngineError> {
+        Ok(BTreeMap::new())
+    }
+
     /// Notified whenever something may have changed. A hint carries no data: the answer is a full [`Engine::observe`],
     /// and losing all hints costs latency and nothing else.
     fn hints(&self) -> Arc<Notify>;
@@ -85,6 +90,15 @@ pub struct Seen {
     pub task_processes: BTreeMap<TaskId, ProcessId>,
     /// Memory in bytes that new processes may take; none when unknown.
     pub memory_free_bytes: Option<u64>,
+}
+
+/// What a process and its children use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time since it started, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory now, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// One immutable workload.

@@ -6,5 +6,6 @@
 mod edge;
 pub mod local;
 mod logfile;
+pub mod sim;
 
 pub use edge::*;

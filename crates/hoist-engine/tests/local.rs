@@ -1,2 +1,115 @@
-//! placeholder
-fn main() {}
+//! The conformance suite on the local engine: with all that this machine gives, as an ordinary user, and without isolation.
+//!
+//! The test program is its own shim and its own test app, so `cargo test -p hoist-engine` needs nothing else.
+
+mod conformance;
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use conformance::Bench;
+use hoist_core::id::SlotId;
+use hoist_engine::Engine;
+use hoist_engine::local::{Ceiling, LocalConfig, LocalEngine, shim_main, state_dir_of, stop_everything};
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    match args.next() {
+        Some(word) if word == "shim" => shim_main(args),
+        Some(word) if word == "app" => {
+            let words: Vec<String> = args.map(|word: OsString| word.into_string().unwrap()).collect();
+            conformance::app::run(&words[0], &words[1])
+        }
+        _ => {}
+    }
+    let mut trials = Vec::new();
+    for case in conformance::all() {
+        trials.push(conformance::trial("local", case, || LocalBench::boxed(Ceiling::Everything)));
+    }
+    for case in conformance::all() {
+        trials.push(conformance::trial("local-plain", case, || LocalBench::boxed(Ceiling::Plain)));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+struct LocalBench {
+    dir: tempfile::TempDir,
+    engine: Option<Arc<LocalEngine>>,
+    ceiling: Ceiling,
+}
+
+impl LocalBench {
+    fn boxed(ceiling: Ceiling) -> Box<dyn Bench> {
+        let dir = tempfile::tempdir().unwrap();
+        // Without a mount namespace, apps pass through here to their own directory.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut bench = Self { dir, engine: None, ceiling };
+        bench.reopen();
+        Box::new(bench)
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+impl Drop for LocalBench {
+    fn drop(&mut self) {
+        self.engine = None;
+        if let Err(error) = stop_everything(&self.data_dir()) {
+            eprintln!("could not clean up: {error}");
+        }
+    }
+}
+
+/// The directory that holds the test program, which processes must be able to read.
+fn programs() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+impl Bench for LocalBench {
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::clone(self.engine.as_ref().unwrap()) as Arc<dyn Engine>
+    }
+
+    fn reopen(&mut self) {
+        self.engine = None;
+        let config = LocalConfig {
+            read_only: vec![programs()],
+            ceiling: self.ceiling,
+            ..LocalConfig::new(self.data_dir())
+        };
+        self.engine = Some(Arc::new(LocalEngine::open(config).unwrap()));
+    }
+
+    fn command(&self, token: &str, script: &str) -> Vec<String> {
+        let me = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
+        [&me, "app", token, script].map(str::to_owned).into()
+    }
+
+    fn kill_supervisor(&self, slot: &SlotId) {
+        let state = std::fs::read_to_string(state_dir_of(&self.data_dir(), slot).join("state.json")).unwrap();
+        let (_, rest) = state.split_once("\"shim\":").unwrap();
+        let pid: i32 = rest.split(',').next().unwrap().parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+
+    fn alive(&self, token: &str) -> bool {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok()).any(|line| {
+            line.split(|byte| *byte == 0).any(|word| word == token.as_bytes())
+        })
+    }
+
+    fn real(&self) -> bool {
+        true
+    }
+
+    fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}

@@ -3,7 +3,7 @@
 //! Called as `shim probe <directory>` with a draft of the specification in the directory; answers on standard output.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use nix::sched::CloneFlags;
@@ -36,12 +36,14 @@ pub(super) fn run(dir: &Path) -> i32 {
         .map_err(Fault::of("enter the directory"))
         .and_then(|()| record::read::<Spec>(Path::new(SPEC)).map_err(Fault::of("read the draft")))
         .map(|spec| probe(&spec));
-    match probed.map(|found| serde_json::to_writer(std::io::stdout(), &found)) {
-        Ok(Ok(())) => 0,
-        Ok(Err(error)) => {
-            eprintln!("hoist shim: could not answer: {error}");
-            1
-        }
+    let answered = probed.and_then(|found| {
+        let words = serde_json::to_vec(&found).map_err(Fault::of("answer"))?;
+        // Flushed here, because this process ends without the clean-up that would do it.
+        let mut out = std::io::stdout().lock();
+        out.write_all(&words).and_then(|()| out.flush()).map_err(Fault::of("answer"))
+    });
+    match answered {
+        Ok(()) => 0,
         Err(fault) => {
             eprintln!("hoist shim: {fault}");
             1

@@ -1,0 +1,2 @@
+//! An engine in memory.
+pub mod script;
