@@ -1,0 +1,201 @@
+//! The grammar: every command and flag, and what they have in common.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hoist_api::types::IfBusy;
+
+use crate::commands::{
+    apps, build, builds, deploy, env, logs, promote, promotions, rack, releases, rollback, scale,
+    standing, up,
+};
+
+/// A self-hosted platform for running apps.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hoist",
+    version,
+    disable_help_subcommand = true,
+    propagate_version = false
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Globals {
+    /// Print data as JSON
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// The rack's data directory [env: HOIST_DATA_DIR] [default: $XDG_DATA_HOME/hoist]
+    #[arg(long, global = true, value_name = "D", help_heading = "Global options")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a rack if none runs, and deploy a directory to it
+    Up(up::Up),
+    /// Deploy a directory: build, release and promote
+    Deploy(deploy::Deploy),
+    /// Build a directory into a release, which is not promoted
+    Build(build::Build),
+    /// Show the processes of an app
+    Ps(AppArgs),
+    /// Show log lines of an app
+    Logs(logs::Logs),
+    /// List apps, and create, show or delete one
+    Apps(apps::Apps),
+    /// List builds, and show one or its log
+    Builds(builds::Builds),
+    /// List releases, and show, promote or go back to one
+    Releases(releases::Releases),
+    /// Make a release live: the newest one, unless named
+    Promote(promote::Promote),
+    /// Go back to a release: the last one that served before, unless named
+    Rollback(rollback::Rollback),
+    /// List promotions, or show one
+    Promotions(promotions::Promotions),
+    /// End the promotion in flight and go back
+    Cancel(AppArgs),
+    /// Show the environment of an app, or change it
+    Env(env::Env),
+    /// Show sizes of services, or set them
+    Scale(scale::Scale),
+    /// Start all processes of an app, or of one service, anew
+    Restart(standing::Restart),
+    /// Drain and stop an app until it is started again
+    Stop(AppArgs),
+    /// Start a stopped app
+    Start(AppArgs),
+    /// Show what happened to an app
+    Events(promotions::Events),
+    /// Show the rack, start or stop it
+    Rack(rack::Rack),
+    /// Show what the rack's loops wait for, and what isolation this machine gives
+    Doctor,
+    /// Show the versions of this program and of the rack
+    Version,
+}
+
+impl Command {
+    /// Whether a rack may run in this process.
+    pub(crate) fn holds_rack(&self) -> bool {
+        match self {
+            Self::Up(_) => true,
+            Self::Rack(rack) => rack.holds_rack(),
+            _ => false,
+        }
+    }
+}
+
+/// Which app.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AppArgs {
+    /// The app [default: the directory's name]
+    #[arg(short, long, value_name = "APP")]
+    pub(crate) app: Option<String>,
+}
+
+/// Where a rack of this process listens, and what it is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RackArgs {
+    /// Where the API listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4500")]
+    pub(crate) listen: SocketAddr,
+    /// Where the router listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) router: SocketAddr,
+    /// Where apps run
+    #[arg(long, default_value = "local")]
+    pub(crate) engine: Engine,
+    /// Apps are reached at <app>.<domain>
+    #[arg(long, default_value = "localhost")]
+    pub(crate) domain: String,
+    /// The rack's name [default: the machine's]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// Where apps run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// As supervised, isolated processes of this machine
+    Local,
+}
+
+impl Engine {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+        }
+    }
+}
+
+/// What to build, and for which app.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SourceArgs {
+    /// The directory to upload
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// What lists show of it [default: the commit's subject, when the working tree is clean]
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// The manifest within the directory [default: hoist.yml, convox.yml or Procfile]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) manifest: Option<String>,
+    /// Refuse when the app does not exist, instead of creating it
+    #[arg(long)]
+    pub(crate) no_create: bool,
+}
+
+/// How to promote.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PromoteArgs {
+    /// What to do when another promotion is in flight
+    #[arg(long, value_name = "WHAT", default_value = "wait")]
+    pub(crate) if_busy: Busy,
+    /// Give up and go back after so many seconds [default: the app's own limit]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
+}
+
+/// What to do when another promotion is in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Busy {
+    /// Begin after it ended
+    #[default]
+    Wait,
+    /// End it and begin
+    Supersede,
+    /// Refuse
+    Refuse,
+}
+
+impl From<Busy> for IfBusy {
+    fn from(busy: Busy) -> Self {
+        match busy {
+            Busy::Wait => Self::Wait,
+            Busy::Supersede => Self::Supersede,
+            Busy::Refuse => Self::Refuse,
+        }
+    }
+}
+
+/// How much of a list.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PageArgs {
+    /// At most this many [default: 20]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: Option<u32>,
+    /// Only what is older than this: `next` of a list's JSON
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<String>,
+}

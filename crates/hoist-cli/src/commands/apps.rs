@@ -1,0 +1,173 @@
+//! `hoist apps`: list, create, show, delete.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use hoist_api::ErrorCode;
+use hoist_api::endpoints::{AppCreate, AppDelete, AppGet, AppList};
+use hoist_api::types::{App, AppCreateRequest, AppPath, DeleteQuery, Empty};
+
+use crate::args::AppArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::flow::is;
+use crate::output::{Cell, Table};
+
+/// The pause between looks while an app is going.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Args)]
+pub(crate) struct Apps {
+    #[command(subcommand)]
+    command: Option<AppsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AppsCommand {
+    /// Create an app
+    Create {
+        /// a-z, 0-9, `.` and `-`, at most 63 characters
+        name: String,
+    },
+    /// Show an app
+    Info {
+        /// The app [default: the directory's name]
+        #[arg(value_name = "APP", conflicts_with = "app")]
+        name: Option<String>,
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Delete an app: its processes, releases and logs; volumes stay
+    Delete {
+        /// The app
+        name: String,
+        /// The app's name again
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        /// Delete its volumes as well
+        #[arg(long)]
+        volumes: bool,
+    },
+}
+
+pub(crate) async fn run(args: Apps, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    match args.command {
+        None => list(context).await,
+        Some(AppsCommand::Create { name }) => create(name, context).await,
+        Some(AppsCommand::Info { name, app }) => {
+            let path = context.app_path(&AppArgs {
+                app: name.or(app.app),
+            })?;
+            let app = context
+                .client()?
+                .call::<AppGet>(&path, &Empty {}, &Empty {})
+                .await?;
+            context.out.data(&app, fields)
+        }
+        Some(AppsCommand::Delete {
+            name,
+            confirm,
+            volumes,
+        }) => delete(name, confirm, volumes, context).await,
+    }
+}
+
+async fn list(context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let apps = context
+        .client()?
+        .call::<AppList>(&Empty {}, &Empty {}, &Empty {})
+        .await?;
+    context.out.list(&apps, |apps| {
+        let row = |app: &App| {
+            [
+                app.name.as_str().into(),
+                Cell::word(app.status.as_str()),
+                app.release.as_deref().unwrap_or_default().into(),
+                app.url.as_deref().unwrap_or_default().into(),
+            ]
+        };
+        Table::list(["APP", "STATUS", "RELEASE", "URL"], apps.iter().map(row))
+    })
+}
+
+async fn create(name: String, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let client = context.client()?;
+    context.out.begin(&format!("Creating app {name}"))?;
+    let app = client
+        .call::<AppCreate>(&Empty {}, &Empty {}, &AppCreateRequest { name })
+        .await?;
+    context.out.done("OK")?;
+    if context.out.json() {
+        context.out.print_json(&app)
+    } else {
+        Ok(())
+    }
+}
+
+fn fields(app: &App) -> Table {
+    let text = |text: &Option<String>| text.as_ref().map(Cell::from);
+    let mut table = Table::fields([
+        ("Name", Some(Cell::from(&app.name))),
+        ("Status", Some(Cell::word(app.status.as_str()))),
+        ("Release", text(&app.release)),
+        ("Promotion", text(&app.promotion)),
+        ("Url", text(&app.url)),
+        ("Created", Some(app.created.to_seconds_text().into())),
+        ("Locked", app.locked.then(|| "yes".into())),
+    ]);
+    let others = app
+        .urls
+        .iter()
+        .filter(|(_, url)| Some(*url) != app.url.as_ref());
+    table.extend(others.map(|(service, url)| vec![format!("Url of {service}").into(), url.into()]));
+    table
+}
+
+async fn delete(
+    name: String,
+    confirm: Option<String>,
+    volumes: bool,
+    context: &mut Context<'_, '_>,
+) -> Result<(), CliError> {
+    let path = context.app_path(&AppArgs {
+        app: Some(name.clone()),
+    })?;
+    if confirm.as_ref() != Some(&name) {
+        let also = if volumes {
+            " and volumes"
+        } else {
+            "; its volumes stay"
+        };
+        let flag = if volumes { " --volumes" } else { "" };
+        return Err(CliError::usage(
+            format!("deleting {name} destroys its processes, releases, builds and logs{also}"),
+            format!("confirm with its name: `hoist apps delete {name}{flag} --confirm {name}`"),
+        ));
+    }
+    let client = context.client()?;
+    context.out.begin(&format!("Deleting {name}"))?;
+    let query = DeleteQuery {
+        confirm: name.clone(),
+        volumes,
+    };
+    let deleted = client.call::<AppDelete>(&path, &query, &Empty {}).await?;
+    context.goes_on = Some(format!("{name} goes on being deleted"));
+    loop {
+        match client
+            .call::<AppGet>(&AppPath { app: name.clone() }, &Empty {}, &Empty {})
+            .await
+        {
+            Ok(_) => tokio::time::sleep(LOOK_PAUSE).await,
+            Err(error) if is(&error, ErrorCode::AppNotFound) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    context.out.done("OK")?;
+    if context.out.json() {
+        return context.out.print_json(&deleted);
+    }
+    for volume in &deleted.volumes_kept {
+        context.out.chatter(&format!("kept: {volume}"))?;
+    }
+    Ok(())
+}

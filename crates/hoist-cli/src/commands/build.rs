@@ -1,0 +1,34 @@
+//! `hoist build`: a release that is not promoted.
+
+use clap::Args;
+
+use crate::args::SourceArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::flow::Flow;
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+pub(crate) async fn run(args: Build, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let directory = context.environment.directory.join(&args.source.dir);
+    let app = context.app_of(&args.source.app, &directory)?;
+    let client = context.client()?;
+    let mut flow = Flow {
+        context,
+        client: &client,
+        app,
+        timed: false,
+    };
+    flow.ensure_app(args.source.no_create).await?;
+    let source = flow.package(&args.source)?;
+    let build = flow.build(&args.source, source).await?;
+    if context.out.json() {
+        context.out.print_json(&build)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! `hoist logs`: lines of an app, from now on or until now.
+
+use clap::Args;
+use hoist_api::client::Next;
+use hoist_api::endpoints::LogStream;
+use hoist_api::types::LogQuery;
+
+use crate::args::AppArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::log_line;
+
+/// How many old lines come before the new ones, unless asked for.
+const FOLLOW_TAIL: u32 = 100;
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    app: AppArgs,
+    /// Go on with what comes [default on a terminal]
+    #[arg(short, long)]
+    follow: bool,
+    /// Stop after what is kept [default when not on a terminal]
+    #[arg(long, conflicts_with = "follow")]
+    no_follow: bool,
+    /// Only lines of the last while, as 90s, 10m, 2h or 1d
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    since: Option<u64>,
+    /// Only so many last lines of what is kept [default: 100 when following]
+    #[arg(short = 'n', long, value_name = "N")]
+    tail: Option<u32>,
+    /// Only lines of this service
+    #[arg(short, long)]
+    service: Option<String>,
+    /// Only lines of this process
+    #[arg(short, long, value_name = "ID")]
+    process: Option<String>,
+}
+
+pub(crate) async fn run(args: Logs, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let path = context.app_path(&args.app)?;
+    let follow = args.follow || !args.no_follow && context.environment.stdout_terminal;
+    let query = LogQuery {
+        follow,
+        since_seconds: args.since,
+        tail: args
+            .tail
+            .or_else(|| (follow && args.since.is_none()).then_some(FOLLOW_TAIL)),
+        service: args.service,
+        process: args.process,
+    };
+    let mut lines = context
+        .client()?
+        .stream::<LogStream, _, _>(&path, &query)
+        .await?;
+    loop {
+        match lines.next().await? {
+            Next::End(_) => return Ok(()),
+            Next::Line(line) if context.out.json() => context.out.print_json_line(&line)?,
+            Next::Line(line) => context.out.line(&log_line(&line))?,
+        }
+    }
+}
+
+/// Reads a length of time: a number of seconds, or one with its unit.
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    let with_unit = units
+        .iter()
+        .find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
+    let (number, size) = with_unit.unwrap_or((text, 1));
+    let number = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(size));
+    number.ok_or_else(|| "write a number with s, m, h or d, as 10m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time() {
+        for (text, expected) in [
+            ("90", 90),
+            ("90s", 90),
+            ("10m", 600),
+            ("2h", 7_200),
+            ("1d", 86_400),
+        ] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for text in [
+            "",
+            "m",
+            "-1s",
+            "1.5h",
+            "1w",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

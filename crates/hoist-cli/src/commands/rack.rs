@@ -1,0 +1,234 @@
+//! `hoist rack`: what the rack is; start one here, or stop it.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use hoist_api::client::Client;
+use hoist_api::endpoints::{RackGet, RackStop};
+use hoist_api::types::{Empty, RackInfo, RackStopRequest};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::RackArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Cell, Table};
+use crate::settings;
+use crate::starter::{RackOptions, RunningRack};
+
+/// The pause between looks while a rack stops.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+pub(crate) struct Rack {
+    #[command(subcommand)]
+    command: Option<RackCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RackCommand {
+    /// Start a rack in the foreground; Ctrl-C stops it, and apps keep running
+    Start(RackArgs),
+    /// Stop the rack; apps keep running and serving
+    Stop {
+        /// Stop the processes of all apps and the router too; also when the rack is dead
+        #[arg(long)]
+        apps: bool,
+    },
+}
+
+impl Rack {
+    /// Whether a rack, or what is left of one, is dealt with in this process.
+    pub(crate) fn holds_rack(&self) -> bool {
+        matches!(
+            self.command,
+            Some(RackCommand::Start(_) | RackCommand::Stop { apps: true })
+        )
+    }
+}
+
+pub(crate) async fn run(args: Rack, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    match args.command {
+        None => {
+            let rack = context
+                .client()?
+                .call::<RackGet>(&Empty {}, &Empty {}, &Empty {})
+                .await?;
+            context.out.data(&rack, fields)
+        }
+        Some(RackCommand::Start(args)) => start(args, context).await,
+        Some(RackCommand::Stop { apps }) => stop(apps, context).await,
+    }
+}
+
+fn fields(rack: &RackInfo) -> Table {
+    Table::fields([
+        ("Name", Some(Cell::from(&rack.name))),
+        ("Version", Some(Cell::from(&rack.version))),
+        ("Engine", Some(Cell::from(&rack.engine))),
+        ("Domain", Some(Cell::from(&rack.domain))),
+        ("Api", Some(Cell::from(&rack.listen))),
+        ("Router", Some(Cell::from(&rack.router))),
+        ("Data", Some(Cell::from(&rack.data_dir))),
+        ("Started", Some(rack.started.to_seconds_text().into())),
+        ("Apps", Some(rack.apps.to_string().into())),
+        ("Pid", Some(rack.pid.to_string().into())),
+    ])
+}
+
+/// The flags with the data directory filled in.
+pub(super) fn options(args: RackArgs, context: &Context<'_, '_>) -> Result<RackOptions, CliError> {
+    Ok(RackOptions {
+        data_dir: context.data_dir()?,
+        listen: args.listen,
+        router: args.router,
+        engine: args.engine.as_str().to_owned(),
+        domain: args.domain,
+        name: args.name,
+    })
+}
+
+async fn start(args: RackArgs, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let options = options(args, context)?;
+    let mut signals = Signals::new()?;
+    let mut rack = context.starter()?.start(options.clone()).await?;
+    context.out.label(
+        "Rack",
+        &format!(
+            "{} engine, Hoist {}",
+            options.engine,
+            env!("CARGO_PKG_VERSION")
+        ),
+    )?;
+    context
+        .out
+        .label("Api", &format!("http://{}", rack.listen()))?;
+    context
+        .out
+        .label("Router", &format!("http://{}", rack.router()))?;
+    context
+        .out
+        .label("Data", &options.data_dir.display().to_string())?;
+    context.out.flush()?;
+    context
+        .out
+        .note("Ctrl-C stops the rack; apps keep running until `hoist rack stop --apps`")?;
+    tokio::select! {
+        ended = rack.ended() => return Ok(ended?),
+        () = signals.next() => {}
+    }
+    context.out.begin("Stopping rack")?;
+    shut_down(rack, false, &mut signals).await?;
+    context.out.done("OK")?;
+    context.out.note("apps keep running; `hoist rack stop --apps` stops them, `hoist rack start` takes them back")
+}
+
+/// Stops a rack of this process; a second signal is the user's last word.
+pub(super) async fn shut_down(
+    rack: Box<dyn RunningRack>,
+    apps: bool,
+    signals: &mut Signals,
+) -> Result<(), CliError> {
+    tokio::select! {
+        stopped = rack.shutdown(apps) => Ok(stopped?),
+        () = signals.next() => Err(CliError::Interrupted { goes_on: None }),
+    }
+}
+
+/// What asks a process in the foreground to end.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, CliError> {
+        let listen = |kind| signal(kind).map_err(|source| CliError::io("wait for signals", source));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Completes at the next one.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn stop(apps: bool, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let client = match context.client() {
+        Err(CliError::NoRack { .. }) if apps => return stop_apps(context).await,
+        client => client?,
+    };
+    context.out.begin(if apps {
+        "Stopping rack and apps"
+    } else {
+        "Stopping rack"
+    })?;
+    match client
+        .call::<RackStop>(&Empty {}, &Empty {}, &RackStopRequest { apps })
+        .await
+    {
+        Ok(_) => gone(&client, context).await?,
+        Err(error) if error.gone() && apps && !by_url(context) => return stop_apps(context).await,
+        Err(error) => return Err(error.into()),
+    }
+    context.out.done("OK")?;
+    if apps {
+        Ok(())
+    } else {
+        context
+            .out
+            .note("apps keep running; `hoist rack stop --apps` stops them")
+    }
+}
+
+/// Whether the rack is one that `HOIST_URL` names: its data directory is unknown here.
+fn by_url(context: &Context<'_, '_>) -> bool {
+    context.environment.url.is_some() && context.globals.data_dir.is_none()
+}
+
+/// Waits until the rack does not answer any more, and its process is gone when it runs on this machine.
+async fn gone(client: &Client, context: &Context<'_, '_>) -> Result<(), CliError> {
+    while client.check().await.is_ok() {
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    if by_url(context) {
+        return Ok(());
+    }
+    let file = settings::rack_file(&context.data_dir()?)?;
+    if let Some(pid) = file.map(|file| file.pid).filter(|pid| *pid != 0) {
+        let process = format!("/proc/{pid}");
+        while std::path::Path::new(&process).exists() && !is_zombie(&process) {
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a process ended and only waits for its parent to notice.
+fn is_zombie(process: &str) -> bool {
+    let status = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
+    status
+        .rsplit_once(')')
+        .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
+/// Stops what a dead rack left running.
+async fn stop_apps(context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let data_dir = context.data_dir()?;
+    let starter = context.starter()?;
+    context.out.begin("No rack runs; stopping what it left")?;
+    let stopped = starter.stop_apps(&data_dir).await?;
+    let router = if stopped.router {
+        " and the router"
+    } else {
+        ""
+    };
+    context
+        .out
+        .done(&format!("OK, {} processes{router}", stopped.processes))
+}

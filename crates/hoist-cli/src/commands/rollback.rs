@@ -1,0 +1,56 @@
+//! `hoist rollback` and `hoist releases rollback`.
+
+use clap::Args;
+use hoist_api::endpoints::RollbackCreate;
+use hoist_api::types::{AppPath, Empty, RollbackRequest};
+
+use crate::args::{AppArgs, PromoteArgs};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::flow::{Flow, live};
+use crate::output::Subject;
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The release to go back to, R… [default: the last one that served before]
+    release: Option<String>,
+    #[command(flatten)]
+    app: AppArgs,
+    #[command(flatten)]
+    promote: PromoteArgs,
+}
+
+pub(crate) async fn run(args: Rollback, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let app = context.app(&args.app)?;
+    let client = context.client()?;
+    let path = AppPath { app: app.clone() };
+    let mut flow = Flow {
+        context,
+        client: &client,
+        app,
+        timed: false,
+    };
+    flow.tell_what_is_waited_for(&args.promote).await?;
+    let to = args
+        .release
+        .as_ref()
+        .map(|release| format!(" to {release}"))
+        .unwrap_or_default();
+    flow.context.out.begin(&format!("Rolling back{to}"))?;
+    let body = RollbackRequest {
+        release: args.release,
+        if_busy: args.promote.if_busy.into(),
+        timeout_seconds: args.promote.timeout,
+    };
+    let begun = client
+        .call::<RollbackCreate>(&path, &Empty {}, &body)
+        .await?;
+    flow.context
+        .out
+        .done(&format!("OK, {}", begun.release.id))?;
+    let promotion = flow.see_through(begun.promotion, &Subject::Release).await?;
+    if context.out.json() {
+        context.out.print_json(&promotion)?;
+    }
+    live(&promotion)
+}

@@ -1,0 +1,96 @@
+//! `hoist restart`, `hoist stop`, `hoist start`.
+
+use std::time::Duration;
+
+use clap::Args;
+use hoist_api::client::Client;
+use hoist_api::endpoints::{AppGet, AppRestart, AppStart, AppStop};
+use hoist_api::types::{AppPath, AppStatus, Empty, Promotion, RestartRequest};
+
+use crate::args::{AppArgs, PromoteArgs};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::flow::{Flow, live};
+use crate::output::Subject;
+
+/// The pause between looks while an app stops.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    /// Only this service
+    service: Option<String>,
+    #[command(flatten)]
+    app: AppArgs,
+    #[command(flatten)]
+    promote: PromoteArgs,
+}
+
+pub(crate) async fn restart(args: Restart, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let app = context.app(&args.app)?;
+    let client = context.client()?;
+    let what = args
+        .service
+        .as_ref()
+        .map(|service| format!("{service} of "))
+        .unwrap_or_default();
+    context.out.begin(&format!("Restarting {what}{app}"))?;
+    let body = RestartRequest {
+        service: args.service,
+        if_busy: args.promote.if_busy.into(),
+    };
+    let promotion = client
+        .call::<AppRestart>(&AppPath { app: app.clone() }, &Empty {}, &body)
+        .await?;
+    see_through(promotion, app, &client, context).await
+}
+
+pub(crate) async fn start(args: AppArgs, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let app = context.app(&args)?;
+    let client = context.client()?;
+    context.out.begin(&format!("Starting {app}"))?;
+    let promotion = client
+        .call::<AppStart>(&AppPath { app: app.clone() }, &Empty {}, &Empty {})
+        .await?;
+    see_through(promotion, app, &client, context).await
+}
+
+async fn see_through(
+    promotion: Promotion,
+    app: String,
+    client: &Client,
+    context: &mut Context<'_, '_>,
+) -> Result<(), CliError> {
+    let mut flow = Flow {
+        context,
+        client,
+        app,
+        timed: false,
+    };
+    let ended = flow.see_through(promotion, &Subject::Release).await?;
+    if context.out.json() {
+        context.out.print_json(&ended)?;
+    }
+    live(&ended)
+}
+
+pub(crate) async fn stop(args: AppArgs, context: &mut Context<'_, '_>) -> Result<(), CliError> {
+    let path = context.app_path(&args)?;
+    let client = context.client()?;
+    context.out.begin(&format!("Stopping {}", path.app))?;
+    let mut app = client.call::<AppStop>(&path, &Empty {}, &Empty {}).await?;
+    context.goes_on = Some(format!("{} goes on stopping", path.app));
+    while !matches!(
+        app.status,
+        AppStatus::Stopped | AppStatus::Created | AppStatus::Failed | AppStatus::Deleting
+    ) {
+        tokio::time::sleep(LOOK_PAUSE).await;
+        app = client.call::<AppGet>(&path, &Empty {}, &Empty {}).await?;
+    }
+    context.out.done("OK")?;
+    if context.out.json() {
+        context.out.print_json(&app)
+    } else {
+        Ok(())
+    }
+}

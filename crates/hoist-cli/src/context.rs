@@ -1,0 +1,75 @@
+//! What a command gets: where to print, which rack to ask, and the surroundings of this run.
+
+use std::path::{Path, PathBuf};
+
+use hoist_api::client::Client;
+use hoist_api::types::AppPath;
+
+use crate::args::{AppArgs, Globals};
+use crate::environment::Environment;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::settings;
+use crate::starter::RackStarter;
+
+/// What a command gets.
+pub(crate) struct Context<'a, 'o> {
+    pub(crate) globals: Globals,
+    pub(crate) environment: &'a Environment,
+    pub(crate) out: &'a mut Output<'o>,
+    starter: Option<&'a dyn RackStarter>,
+    /// What goes on when the user interrupts now.
+    pub(crate) goes_on: Option<String>,
+}
+
+impl<'a, 'o> Context<'a, 'o> {
+    pub(crate) fn new(
+        globals: Globals,
+        environment: &'a Environment,
+        starter: Option<&'a dyn RackStarter>,
+        out: &'a mut Output<'o>,
+    ) -> Self {
+        Self {
+            globals,
+            environment,
+            out,
+            starter,
+            goes_on: None,
+        }
+    }
+
+    /// The rack to ask: by flag, `HOIST_URL`, or the data directory.
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        settings::target(&self.globals, self.environment).map(Client::new)
+    }
+
+    /// The data directory, whether it exists or not.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, CliError> {
+        settings::data_dir(&self.globals, self.environment)
+    }
+
+    /// What starts racks in this process.
+    pub(crate) fn starter(&self) -> Result<&'a dyn RackStarter, CliError> {
+        self.starter.ok_or_else(|| {
+            CliError::refused(
+                "this build of hoist is a client only",
+                "set HOIST_URL to a rack, or install the whole of hoist",
+            )
+        })
+    }
+
+    /// The app that is named, or that the directory names.
+    pub(crate) fn app(&self, args: &AppArgs) -> Result<String, CliError> {
+        self.app_of(args, &self.environment.directory)
+    }
+
+    /// The same for another directory than the present one.
+    pub(crate) fn app_of(&self, args: &AppArgs, directory: &Path) -> Result<String, CliError> {
+        settings::app(args.app.as_deref(), directory)
+    }
+
+    /// The same as the parameter of a path.
+    pub(crate) fn app_path(&self, args: &AppArgs) -> Result<AppPath, CliError> {
+        self.app(args).map(|app| AppPath { app })
+    }
+}

@@ -1,0 +1,372 @@
+//! What several commands do in common: make sure of the app, build, promote, and tell what happens meanwhile.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hoist_api::ErrorCode;
+use hoist_api::client::{CallError, Client, Next};
+use hoist_api::endpoints::{
+    AppCreate, AppGet, BuildCreate, BuildLogs, PromotionCreate, PromotionEvents, ReleaseList,
+};
+use hoist_api::types::{
+    App, AppCreateRequest, AppPath, Build, BuildPath, BuildQuery, BuildStatus, Empty, IfBusy,
+    Outcome, PageQuery, Promotion, PromotionCreateRequest, PromotionPath, ReleasePath,
+};
+
+use crate::args::{PromoteArgs, SourceArgs};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Subject, event_line, log_line, not_live, phases, short};
+use crate::package::{PackageError, Source, commit_of};
+
+/// How long a rack may be gone while one of its promotions is followed: it resumes or rolls back when it is back.
+const GONE_LIMIT: Duration = Duration::from_secs(60);
+/// The pause between tries to reach a rack that is gone.
+const GONE_PAUSE: Duration = Duration::from_millis(250);
+
+/// One command's dealings with one app of one rack.
+pub(crate) struct Flow<'f, 'a, 'o> {
+    pub(crate) context: &'f mut Context<'a, 'o>,
+    pub(crate) client: &'f Client,
+    pub(crate) app: String,
+    /// Steps end with the time they took.
+    pub(crate) timed: bool,
+}
+
+impl Flow<'_, '_, '_> {
+    fn path(&self) -> AppPath {
+        AppPath {
+            app: self.app.clone(),
+        }
+    }
+
+    fn ok(&self, since: Instant) -> String {
+        if self.timed {
+            format!("OK ({})", short(since.elapsed()))
+        } else {
+            "OK".to_owned()
+        }
+    }
+
+    /// The app, created when it is missing and that is wanted. Says so.
+    pub(crate) async fn ensure_app(&mut self, no_create: bool) -> Result<App, CliError> {
+        match self
+            .client
+            .call::<AppGet>(&self.path(), &Empty {}, &Empty {})
+            .await
+        {
+            Err(error) if is(&error, ErrorCode::AppNotFound) && !no_create => {}
+            found => return Ok(found?),
+        }
+        self.context
+            .out
+            .begin(&format!("Creating app {}", self.app))?;
+        let body = AppCreateRequest {
+            name: self.app.clone(),
+        };
+        let app = self
+            .client
+            .call::<AppCreate>(&Empty {}, &Empty {}, &body)
+            .await?;
+        self.context.out.done("OK")?;
+        Ok(app)
+    }
+
+    /// Finds what belongs to the source of a directory.
+    pub(crate) fn package(&mut self, args: &SourceArgs) -> Result<Source, CliError> {
+        let since = Instant::now();
+        self.context.out.begin("Packaging source")?;
+        let directory = self.context.environment.directory.join(&args.dir);
+        let data_dir = self.context.data_dir().ok();
+        let source = Source::scan(&directory, args.manifest.as_deref(), data_dir.as_deref());
+        let source = source.map_err(package_error)?;
+        let ok = self.ok(since);
+        self.context.out.done(&ok)?;
+        for path in &source.left_out {
+            self.context
+                .out
+                .warn(&format!("{} is left out: it is no file", path.display()))?;
+        }
+        Ok(source)
+    }
+
+    /// Uploads a source, builds it, and shows the build's output. Ends with the release that it made.
+    pub(crate) async fn build(
+        &mut self,
+        args: &SourceArgs,
+        source: Source,
+    ) -> Result<Build, CliError> {
+        let query = describe(args, source.root()).await;
+        let since = Instant::now();
+        self.context.out.begin("Uploading source")?;
+        let uploaded = self
+            .client
+            .upload::<BuildCreate>(&self.path(), &query, source.send())
+            .await?;
+        let ok = self.ok(since);
+        self.context.out.done(&ok)?;
+        let since = Instant::now();
+        self.context.out.begin("Starting build")?;
+        self.context.out.done("OK")?;
+        let (id, app) = (&uploaded.id, &self.app);
+        self.context.goes_on = Some(format!(
+            "the build goes on: `hoist builds info {id} -a {app}`"
+        ));
+        let build = self.follow_build(&uploaded).await?;
+        self.context.goes_on = None;
+        for warning in &build.warnings {
+            self.context.out.warn(warning)?;
+        }
+        if build.status != BuildStatus::Complete || build.release.is_none() {
+            let reason = build.reason.as_deref().unwrap_or("its log says why");
+            let message = format!(
+                "build {} of {} failed: {reason}; nothing changed",
+                build.id, self.app
+            );
+            return Err(CliError::refused(
+                message,
+                format!("`hoist builds logs {} -a {}`", build.id, self.app),
+            ));
+        }
+        if self.timed {
+            self.context
+                .out
+                .note(&format!("built in {}", short(since.elapsed())))?;
+        }
+        if !self.context.out.json() {
+            self.context.out.label("Build", &build.id)?;
+            self.context
+                .out
+                .label("Release", build.release.as_deref().unwrap_or_default())?;
+        }
+        Ok(build)
+    }
+
+    async fn follow_build(&mut self, build: &Build) -> Result<Build, CliError> {
+        let path = BuildPath {
+            app: self.app.clone(),
+            build: build.id.clone(),
+        };
+        let mut stream = self
+            .client
+            .stream::<BuildLogs, _, _>(&path, &Empty {})
+            .await?;
+        loop {
+            match stream.next().await? {
+                Next::Line(line) => self.context.out.chatter(&line.text)?,
+                Next::End(build) => return Ok(build),
+            }
+        }
+    }
+
+    /// The newest release.
+    pub(crate) async fn newest_release(&mut self) -> Result<String, CliError> {
+        let query = PageQuery {
+            limit: Some(1),
+            before: None,
+        };
+        let newest = self
+            .client
+            .call::<ReleaseList>(&self.path(), &query, &Empty {})
+            .await?;
+        newest
+            .items
+            .into_iter()
+            .next()
+            .map(|release| release.id)
+            .ok_or_else(|| {
+                CliError::refused(
+                    format!("{} has no release yet", self.app),
+                    format!("`hoist deploy -a {}` makes one", self.app),
+                )
+            })
+    }
+
+    /// Promotes a release and follows it to its end; anything but success is an error.
+    pub(crate) async fn promote(
+        &mut self,
+        release: &str,
+        args: &PromoteArgs,
+        subject: &Subject,
+    ) -> Result<Promotion, CliError> {
+        self.tell_what_is_waited_for(args).await?;
+        self.context.out.begin(&format!("Promoting {release}"))?;
+        let path = ReleasePath {
+            app: self.app.clone(),
+            release: release.to_owned(),
+        };
+        let body = PromotionCreateRequest {
+            if_busy: args.if_busy.into(),
+            timeout_seconds: args.timeout,
+        };
+        let promotion = self
+            .client
+            .call::<PromotionCreate>(&path, &Empty {}, &body)
+            .await?;
+        self.see_through(promotion, subject).await
+    }
+
+    /// Says that another promotion comes first, when one is in flight.
+    pub(crate) async fn tell_what_is_waited_for(
+        &mut self,
+        args: &PromoteArgs,
+    ) -> Result<(), CliError> {
+        if IfBusy::from(args.if_busy) != IfBusy::Wait {
+            return Ok(());
+        }
+        let app = self
+            .client
+            .call::<AppGet>(&self.path(), &Empty {}, &Empty {})
+            .await?;
+        match app.promotion {
+            None => Ok(()),
+            Some(number) => self.context.out.note(&format!(
+                "promotion {number} is in flight: waiting for its end (`--if-busy supersede` ends it)"
+            )),
+        }
+    }
+
+    /// Follows a promotion that began and tells how it ended. With `--json` that is left to the caller.
+    pub(crate) async fn see_through(
+        &mut self,
+        promotion: Promotion,
+        subject: &Subject,
+    ) -> Result<Promotion, CliError> {
+        let (number, app) = (&promotion.number, &self.app);
+        self.context.goes_on = Some(format!(
+            "the promotion goes on: `hoist promotions info {number} -a {app}`; `hoist cancel -a {app}` ends it"
+        ));
+        let ended = self.follow(promotion).await?;
+        self.context.goes_on = None;
+        if ended.outcome == Some(Outcome::Succeeded) {
+            let times = Some(phases(&ended)).filter(|times| self.timed && !times.is_empty());
+            let ok = times.map_or_else(|| "OK".to_owned(), |times| format!("OK ({times})"));
+            self.context.out.done(&ok)?;
+            return Ok(ended);
+        }
+        self.context.out.done("FAILED")?;
+        for line in not_live(&ended, subject) {
+            self.context.out.chatter(&line)?;
+        }
+        Ok(ended)
+    }
+
+    /// Prints what happens until the promotion ended. A rack that goes meanwhile is waited for: it resumes or rolls
+    /// back, and tells from the start again.
+    async fn follow(&mut self, promotion: Promotion) -> Result<Promotion, CliError> {
+        if promotion.outcome.is_some() {
+            return Ok(promotion);
+        }
+        let path = PromotionPath {
+            app: self.app.clone(),
+            number: promotion.number,
+        };
+        let mut told = HashSet::new();
+        let mut gone_since: Option<Instant> = None;
+        loop {
+            let followed = self.follow_once(&path, &mut told, &mut gone_since).await;
+            match followed {
+                Err(CliError::Call(error)) if error.gone() => {
+                    let since = match gone_since {
+                        Some(since) => since,
+                        None => {
+                            self.context
+                                .out
+                                .note("the rack is gone: waiting for it to come back")?;
+                            *gone_since.insert(Instant::now())
+                        }
+                    };
+                    if since.elapsed() > GONE_LIMIT {
+                        return Err(error.into());
+                    }
+                    tokio::time::sleep(GONE_PAUSE).await;
+                }
+                followed => return followed,
+            }
+        }
+    }
+
+    async fn follow_once(
+        &mut self,
+        path: &PromotionPath,
+        told: &mut HashSet<String>,
+        gone_since: &mut Option<Instant>,
+    ) -> Result<Promotion, CliError> {
+        let mut stream = self
+            .client
+            .stream::<PromotionEvents, _, _>(path, &Empty {})
+            .await?;
+        loop {
+            let next = stream.next().await?;
+            *gone_since = None;
+            match next {
+                Next::End(promotion) => return Ok(promotion),
+                Next::Line(line) => {
+                    if told.insert(format!("{} {} {}", line.at, line.source, line.text)) {
+                        self.context.out.chatter(&event_line(&line))?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Success, or the error that becomes exit code 4.
+pub(crate) fn live(promotion: &Promotion) -> Result<(), CliError> {
+    if promotion.outcome == Some(Outcome::Succeeded) {
+        Ok(())
+    } else {
+        Err(CliError::NotLive)
+    }
+}
+
+/// Whether the rack refused with this code.
+pub(crate) fn is(error: &CallError, code: ErrorCode) -> bool {
+    error.refusal().is_some_and(|body| body.code == code)
+}
+
+/// What is said of a source: by the user, and by the commit of a clean working tree.
+async fn describe(args: &SourceArgs, root: &Path) -> BuildQuery {
+    let root = root.to_owned();
+    let commit = tokio::task::spawn_blocking(move || commit_of(&root))
+        .await
+        .ok()
+        .flatten();
+    let (git_sha, git_message) = commit.map(|commit| (commit.sha, commit.subject)).unzip();
+    BuildQuery {
+        description: args.description.clone(),
+        git_sha,
+        git_message,
+        manifest: args.manifest.clone(),
+    }
+}
+
+fn package_error(error: PackageError) -> CliError {
+    let hint = match &error {
+        PackageError::Empty(_) => Some("look at .gitignore and .dockerignore"),
+        PackageError::Changed(_) => {
+            Some("try again when nothing writes there, or name it in .gitignore")
+        }
+        PackageError::NotADirectory(_) => Some("name the directory of the source"),
+        PackageError::NoManifest { .. } => {
+            Some("the path of --manifest begins at the source directory")
+        }
+        _ => None,
+    };
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        message.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    CliError::Refused {
+        message,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+/// Lines of a log for people.
+pub(crate) fn last_log(promotion: &Promotion) -> impl Iterator<Item = String> {
+    promotion.last_log.iter().map(log_line)
+}
