@@ -6,15 +6,18 @@ mod conformance;
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use conformance::Bench;
 use hoist_core::id::SlotId;
 use hoist_engine::Engine;
 use hoist_engine::local::{Ceiling, LocalConfig, LocalEngine, shim_main, state_dir_of, stop_everything};
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
+    conformance::expect_engine("local");
     let mut trials = Vec::new();
     for case in conformance::all() {
         trials.push(conformance::trial("local", case, || LocalBench::boxed(Ceiling::Everything)));
@@ -33,7 +37,49 @@ fn main() -> ExitCode {
     for case in conformance::all() {
         trials.push(conformance::trial("local-plain", case, || LocalBench::boxed(Ceiling::Plain)));
     }
+    for case in conformance::all() {
+        trials.push(as_user(case));
+    }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The same case as an ordinary user: root runs this program once more as nobody, for this one case.
+fn as_user(case: conformance::Case) -> Trial {
+    const ENGINE: &str = "local-user";
+    if !geteuid().is_root() {
+        return conformance::trial(ENGINE, case, || LocalBench::boxed(Ceiling::Everything));
+    }
+    let name = format!("{ENGINE}::{}", case.name);
+    Trial::ignorable_test(name.clone(), move || {
+        const NOBODY: u32 = 65_534;
+        let program = readable_program()?;
+        let run = Command::new(&program).args(["--exact", &name]).env_remove("TMPDIR").uid(NOBODY).gid(NOBODY).output()?;
+        let said = String::from_utf8_lossy(&run.stdout).into_owned();
+        match (run.status.success(), said.contains("... ignored (")) {
+            (false, _) => Err(Failed::from(said + &String::from_utf8_lossy(&run.stderr))),
+            (true, true) => Ok(Completion::ignored_with("what an ordinary user lacks")),
+            (true, false) => Ok(Completion::Completed),
+        }
+    })
+}
+
+/// This program where anybody may read it: target directories often lie in a closed home.
+fn readable_program() -> std::io::Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    let open = |dir: &Path| dir.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+    if me.ancestors().all(open) {
+        return Ok(me);
+    }
+    let dir = std::env::temp_dir().join(format!("hoist-engine-test-{}", std::process::id()));
+    let copy = dir.join("local");
+    if !copy.exists() {
+        std::fs::create_dir_all(&dir)?;
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755))?;
+        let half = dir.join(format!("half-{:?}", std::thread::current().id()));
+        std::fs::copy(me, &half)?;
+        std::fs::rename(half, &copy)?;
+    }
+    Ok(copy)
 }
 
 struct LocalBench {
@@ -54,6 +100,12 @@ impl LocalBench {
 
     fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    fn supervisor(&self, slot: &SlotId) -> Pid {
+        let state = std::fs::read_to_string(state_dir_of(&self.data_dir(), slot).join("state.json")).unwrap();
+        let (_, rest) = state.split_once("\"shim\":").unwrap();
+        Pid::from_raw(rest.split(',').next().unwrap().parse().unwrap())
     }
 }
 
@@ -92,10 +144,11 @@ impl Bench for LocalBench {
     }
 
     fn kill_supervisor(&self, slot: &SlotId) {
-        let state = std::fs::read_to_string(state_dir_of(&self.data_dir(), slot).join("state.json")).unwrap();
-        let (_, rest) = state.split_once("\"shim\":").unwrap();
-        let pid: i32 = rest.split(',').next().unwrap().parse().unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        kill(self.supervisor(slot), Signal::SIGKILL).unwrap();
+    }
+
+    fn freeze_supervisor(&self, slot: &SlotId) {
+        kill(self.supervisor(slot), Signal::SIGSTOP).unwrap();
     }
 
     fn alive(&self, token: &str) -> bool {

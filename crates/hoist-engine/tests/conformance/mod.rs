@@ -27,6 +27,8 @@ pub(crate) trait Bench {
     fn command(&self, token: &str, script: &str) -> Vec<String>;
     /// Kills what holds a process, as `kill -9` does.
     fn kill_supervisor(&self, slot: &SlotId);
+    /// Makes what holds a process deaf, as `kill -STOP` does.
+    fn freeze_supervisor(&self, slot: &SlotId);
     /// Whether any process with this token still runs.
     fn alive(&self, token: &str) -> bool;
     /// Whether processes are processes of this machine.
@@ -71,4 +73,15 @@ pub(crate) fn trial(engine: &'static str, case: Case, bench: impl FnOnce() -> Bo
         runtime.shutdown_background();
         outcome
     })
+}
+
+/// Fails at once when this machine is expected to have fewer or more engines than are tested: skips are declared.
+///
+/// `HOIST_ENGINES` lists what must be there, `sim,local` unless told otherwise; what is not listed is not run.
+pub(crate) fn expect_engine(engine: &str) {
+    let listed = std::env::var("HOIST_ENGINES").unwrap_or_else(|_| "sim,local".to_owned());
+    if !listed.split(',').any(|name| name.trim() == engine) {
+        println!("{engine} is not in HOIST_ENGINES ({listed}): not run");
+        std::process::exit(0);
+    }
 }

@@ -182,8 +182,11 @@ impl Supervisor {
         self.restart_at = None;
         self.started = Instant::now();
         self.memory_kills = self.cgroups.memory_kills();
+        if self.state.phase != Phase::Made {
+            // The first life keeps the time that it was already seen with: the time tells lives apart.
+            self.state.started_ms = now_ms();
+        }
         self.state.phase = Phase::Running;
-        self.state.started_ms = now_ms();
         self.state.last_exit = self.state.exit.take().or(self.state.last_exit);
         self.state.pid = None;
         // A task must never run twice, not even after a power cut between the two.
