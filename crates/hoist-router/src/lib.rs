@@ -17,6 +17,7 @@ mod serve;
 mod table;
 mod tunnel;
 mod upstream;
+mod websocket;
 mod wire;
 mod worker;
 

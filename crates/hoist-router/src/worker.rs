@@ -39,7 +39,7 @@ const END_LIMIT: Duration = Duration::from_secs(30);
 /// How long idle connections stay open once the router ends, so that busy ones are told with an answer instead.
 const END_PAUSE: Duration = Duration::from_millis(500);
 /// How long a client may take to read an answer that came before all of its request was read.
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// What every HTTP/2 connection begins with.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -316,7 +316,7 @@ async fn speaks_h2(stream: &TcpStream) -> io::Result<bool> {
 }
 
 /// Closes a connection so that the last answer arrives: closing with unread bytes would reset it.
-async fn linger(mut stream: TcpStream) {
+pub(crate) async fn linger(mut stream: TcpStream) {
     let mut rest = [0; 4096];
     if stream.shutdown().await.is_err() {
         return;
