@@ -44,7 +44,11 @@ pub fn apply(app: &mut App, transition: &Transition, at: Version, now: Timestamp
         Transition::ResizeFailed {
             service, from, to, ..
         } => {
-            app.sizes.insert(service.clone(), *from);
+            let release = app.serving.as_ref().map(|serving| serving.release.clone());
+            // A newer wish than the one that failed stays.
+            if release.is_some_and(|release| size(app, &release, service) == *to) {
+                app.sizes.insert(service.clone(), *from);
+            }
             begin_resize(app, service, *to, *from, at, now);
         }
         Transition::Stopped => app.standing = Standing::Stopped,

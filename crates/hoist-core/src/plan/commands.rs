@@ -240,8 +240,8 @@ pub fn resize(
             .map(|resize| (resize.stage, resize.from, resize.to))
         {
             None if from != *to && may_begin(app) => begin_resize(app, name, from, *to, at, now),
-            // A growth under way may have started all it asked for: what is beyond the new size leaves in order.
-            Some((ResizeStage::Growing, _, asked)) if *to < asked => {
+            // A growth that is no longer wanted ends at once; what it may have started leaves in order.
+            Some((ResizeStage::Growing, from, asked)) if *to <= from => {
                 begin_resize(app, name, asked, *to, at, now);
             }
             // Everything else begins when what is under way has ended.

@@ -3,8 +3,8 @@
 use crate::id::{Slot, SlotId, Version};
 use crate::limits::{EXITS_BEFORE_READY_MAX, START_LIMIT};
 use crate::model::{
-    App, Exit, ExitCause, Observation, Probe, Process, ProcessState, Reason, Timestamp, Unready,
-    Workload,
+    App, Exit, ExitCause, Millis, Observation, Probe, Process, ProcessState, Reason, Timestamp,
+    Unready, Workload,
 };
 
 use super::waiting::{Part, Waiting};
@@ -59,15 +59,29 @@ pub(super) fn stale(seen: &Observation, since: Version, parts: &[Part]) -> Vec<W
     old.map(|part| Waiting::Look { part: *part }).collect()
 }
 
-/// Asks whether all slots passed. `since` and `entered` are those of the decision that began the wait.
+/// The decision that began a wait.
+pub(super) struct Begun {
+    /// Its number: looks must be newer.
+    pub(super) since: Version,
+    /// When it was made.
+    pub(super) entered: Timestamp,
+    /// How long the wait may be; each service's own start limit when none.
+    pub(super) limit: Option<Millis>,
+}
+
+/// Asks whether all slots passed.
 pub(super) fn gate(
     app: &App,
     seen: &Observation,
     slots: &[(Workload, Slot)],
-    since: Version,
-    entered: Timestamp,
+    begun: &Begun,
     now: Timestamp,
 ) -> Gate {
+    let Begun {
+        since,
+        entered,
+        limit,
+    } = *begun;
     let blind = stale(seen, since, &[Part::Engine, Part::Probes]);
     let mut waiting = Vec::new();
     let mut late = None;
@@ -84,8 +98,8 @@ pub(super) fn gate(
         {
             return Gate::Failed(reason);
         }
-        let limit = super::shape::service_of(app, workload)
-            .map_or(START_LIMIT, |service| service.start_limit);
+        let own = || super::shape::service_of(app, workload).map(|service| service.start_limit);
+        let limit = limit.or_else(own).unwrap_or(START_LIMIT);
         let found = found(seen, &slot);
         if now >= entered + limit {
             late.get_or_insert(Reason::NotReadyInTime { slot, found, limit });
@@ -119,9 +133,14 @@ fn hopeless(seen: &Observation, slot: &SlotId, since: Version) -> Option<Reason>
         let (service, message) = (slot.workload.service.clone(), message.clone());
         return Some(Reason::Refused { service, message });
     }
-    let process = process(seen, slot)?;
+    // Exits count against what is down, and against what is known not to be ready; not against what may be ready again.
+    let found = match health(seen, slot) {
+        Health::Down => None,
+        Health::Unready(found) if seen.probes.look > since => Some(found),
+        Health::Ready | Health::Unknown | Health::Unready(_) => return None,
+    };
     let slot = slot.clone();
-    if let Some((times, exit)) = exits(process) {
+    if let Some((times, exit)) = exits(process(seen, &slot)?) {
         if matches!(exit.cause, ExitCause::OutOfMemory | ExitCause::ExecFailed) {
             return Some(Reason::CannotRun { slot, exit });
         }
@@ -129,12 +148,10 @@ fn hopeless(seen: &Observation, slot: &SlotId, since: Version) -> Option<Reason>
             return Some(Reason::ExitedBeforeReady { slot, times, exit });
         }
     }
-    match health(seen, &slot) {
-        Health::Unready(Probe::Hopeless(found)) if seen.probes.look > since => {
-            Some(Reason::Hopeless {
-                found: found.clone(),
-                slot,
-            })
+    match found {
+        Some(Probe::Hopeless(found)) => {
+            let found = found.clone();
+            Some(Reason::Hopeless { slot, found })
         }
         _ => None,
     }

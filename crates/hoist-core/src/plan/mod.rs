@@ -15,6 +15,7 @@
 mod apply;
 mod commands;
 mod converge;
+pub mod explain;
 mod gate;
 mod resize;
 mod retire;

@@ -5,7 +5,7 @@ use crate::id::{ServiceName, Slot, Version, WorkloadId};
 use crate::limits::{DRAIN_LIMIT, START_LIMIT};
 use crate::model::{App, Observation, Phase, Resize, ResizeStage, Standing, Timestamp, Workload};
 
-use super::gate::{Gate, gate, stale};
+use super::gate::{Begun, Gate, gate, stale};
 use super::shape::{routed, service_of, serving, size};
 use super::step::{in_flight, unacknowledged};
 use super::waiting::{Part, Waiting};
@@ -97,7 +97,12 @@ fn advance(
             let slots: Vec<_> = (from + 1..=to)
                 .map(|slot| (workload.clone(), slot))
                 .collect();
-            match gate(app, seen, &slots, resize.since, resize.entered, now) {
+            let begun = Begun {
+                since: resize.since,
+                entered: resize.entered,
+                limit: None,
+            };
+            match gate(app, seen, &slots, &begun, now) {
                 Gate::Passed => Verdict::Go(Transition::Resized { service, from, to }),
                 Gate::Failed(reason) => Verdict::Go(Transition::ResizeFailed {
                     service,

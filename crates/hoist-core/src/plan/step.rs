@@ -4,10 +4,10 @@ use crate::id::{ServiceName, Slot, Version, WorkloadId};
 use crate::limits::{BACK_STEP_LIMIT, DRAIN_LIMIT, SHIFT_LIMIT};
 use crate::model::{
     App, BackStep, Cancel, Millis, Observation, Outcome, Phase, Promotion, PromotionKind, Reason,
-    ReplaceStep, Standing, TaskStatus, Timestamp, Workload,
+    ReplaceStep, Retiring, Standing, TaskStatus, Timestamp, Workload,
 };
 
-use super::gate::{Gate, gate, lost, stale};
+use super::gate::{Begun, Gate, gate, lost, stale};
 use super::shape::{
     held, held_by_engine, others, replaces, restoring, routed, serves, service_of, serving,
     targets, withdrawn,
@@ -192,7 +192,10 @@ fn make_room(
     needed_bytes: u64,
     free_bytes: u64,
 ) -> Verdict {
-    if let Some(workload) = app.retiring.keys().next() {
+    let idle = |(id, retiring): &(&WorkloadId, &Retiring)| {
+        in_flight(app, seen, retiring.since, |other, _| other == *id) == Some(0)
+    };
+    if let Some((workload, _)) = app.retiring.iter().find(idle) {
         return Verdict::Go(Transition::Retire {
             workload: workload.clone(),
         });
@@ -232,6 +235,15 @@ fn needed_bytes(app: &App, promotion: &Promotion) -> u64 {
     new.map(need).fold(0, u64::saturating_add)
 }
 
+/// The decision that entered the promotion's phase.
+fn begun(promotion: &Promotion, limit: Option<Millis>) -> Begun {
+    Begun {
+        since: promotion.since,
+        entered: promotion.entered,
+        limit,
+    }
+}
+
 /// Slots that must pass the gate: all that do not serve already.
 fn gated(app: &App, promotion: &Promotion, with_replaced: bool) -> Vec<(Workload, Slot)> {
     let due = targets(app, promotion).filter(|(name, workload, _)| {
@@ -243,7 +255,7 @@ fn gated(app: &App, promotion: &Promotion, with_replaced: bool) -> Vec<(Workload
 
 fn starting(app: &App, promotion: &Promotion, seen: &Observation, now: Timestamp) -> Verdict {
     let slots = gated(app, promotion, false);
-    match gate(app, seen, &slots, promotion.since, promotion.entered, now) {
+    match gate(app, seen, &slots, &begun(promotion, None), now) {
         Gate::Passed
             if promotion
                 .services
@@ -303,7 +315,7 @@ fn replacing(
         }
         ReplaceStep::Starting => {
             let slots = gated(app, promotion, true);
-            match gate(app, seen, &slots, promotion.since, promotion.entered, now) {
+            match gate(app, seen, &slots, &begun(promotion, None), now) {
                 Gate::Passed => enter(Phase::Shifting),
                 Gate::Failed(reason) => back(app, promotion, reason),
                 Gate::Closed(waiting) => Verdict::Wait(waiting),
@@ -397,14 +409,8 @@ fn rolling_back(
     };
     match step {
         BackStep::Restoring => {
-            match gate(
-                app,
-                seen,
-                &restored(app),
-                promotion.since,
-                promotion.entered,
-                now,
-            ) {
+            let begun = begun(promotion, Some(BACK_STEP_LIMIT));
+            match gate(app, seen, &restored(app), &begun, now) {
                 Gate::Passed => next(BackStep::ShiftingBack, complete),
                 Gate::Failed(_) => next(BackStep::ShiftingBack, false),
                 Gate::Closed(_) if late => next(BackStep::ShiftingBack, false),

@@ -1,0 +1,259 @@
+//! The planner against a simulated rack: promises over many seeds, planted defects, and stories with their transcripts.
+//!
+//! `SEEDS=20000 cargo test -p hoist-core --test plan` runs more worlds, `SEED=4` one of them again with all it did.
+
+#![expect(unreachable_pub, reason = "modules of one test binary")]
+
+mod checks;
+mod engine;
+mod planner;
+mod random;
+mod router;
+mod users;
+mod words;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use planner::{Defect, Planner};
+use random::Random;
+use world::{Faults, World};
+
+/// Moments with users and faults, and the most that follow without.
+const BUSY_TICKS: u32 = 350;
+const CALM_TICKS: u32 = 1_500;
+
+/// One world from its first moment to rest.
+struct Told {
+    broken: Option<String>,
+    history: Vec<String>,
+    outcomes: BTreeMap<&'static str, u32>,
+}
+
+/// Each seed draws its own mix of faults: some worlds have none of a kind, some have much.
+fn faults(random: &mut Random) -> Faults {
+    let mut some = |most: u64| {
+        if random.permille(400) {
+            0
+        } else {
+            random.below(most)
+        }
+    };
+    Faults {
+        lose: some(300),
+        delay: some(500),
+        repeat: some(200),
+        process_dies: some(20),
+        router_dies: some(10),
+        controller_dies: some(40),
+        commit_refused: some(200),
+        look_skipped: some(500),
+        look_late: some(500),
+        probe_misses: some(200),
+        probe_flakes: if random.permille(800) {
+            0
+        } else {
+            random.below(100)
+        },
+    }
+}
+
+fn tell(seed: u64, defect: Option<Defect>) -> Told {
+    let mut random = Random::new(seed ^ 0xF00D);
+    let mut faults = faults(&mut random);
+    let mortal = random.permille(500);
+    if !mortal {
+        faults.process_dies = 0;
+    }
+    let prompt = random.permille(150);
+    if prompt {
+        (faults.lose, faults.delay, faults.controller_dies) = (0, 0, 0);
+    }
+    let mut world = World::new(seed, faults, Planner::new(defect));
+    world.checks.flaky = faults.probe_flakes > 0;
+    world.checks.prompt = prompt;
+    users::populate(&mut world, mortal);
+    for _ in 0..BUSY_TICKS {
+        users::act(&mut world);
+        let ms = if world.random.permille(50) {
+            5_000
+        } else {
+            world.random.between(50, 1_000)
+        };
+        world.tick(ms);
+        if world.checks.broken.is_some() {
+            break;
+        }
+    }
+    world.say("faults stop");
+    world.faults = Faults::default();
+    world.router.sticky = false;
+    let mut restless = Some("never looked".to_owned());
+    for _ in 0..CALM_TICKS {
+        if restless.is_none() || world.checks.broken.is_some() {
+            break;
+        }
+        world.tick(500);
+        restless = world.unsettled();
+    }
+    if let Some(why) = restless {
+        world.checks.fail("P5", why);
+    }
+    Told {
+        broken: world.checks.broken,
+        history: world.history,
+        outcomes: world.checks.outcomes,
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Runs seeds on all cores. Returns the first that broke a promise, and what happened in all.
+fn run(
+    seeds: std::ops::Range<u64>,
+    defect: Option<Defect>,
+) -> (Option<(u64, Told)>, BTreeMap<&'static str, u32>) {
+    let next = AtomicU64::new(seeds.start);
+    let found = Mutex::new((None::<(u64, Told)>, BTreeMap::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let told = tell(seed, defect);
+            let mut found = found.lock().expect("no thread panics with it");
+            for (what, count) in &told.outcomes {
+                *found.1.entry(*what).or_default() += count;
+            }
+            if told.broken.is_some() {
+                next.store(seeds.end, Ordering::Relaxed);
+                if found.0.as_ref().is_none_or(|(first, _)| seed < *first) {
+                    found.0 = Some((seed, told));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    found.into_inner().expect("no thread panics with it")
+}
+
+#[test]
+fn promises_hold_under_faults() {
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(1_000),
+    };
+    let many = seeds.end - seeds.start >= 1_000;
+    let (broken, outcomes) = run(seeds, None);
+    if let Some((seed, told)) = broken {
+        panic!(
+            "SEED={seed}\n{}\n{}",
+            told.history.join("\n"),
+            told.broken.unwrap_or_default()
+        );
+    }
+    println!("{outcomes:?}");
+    let kinds = [
+        "succeeded",
+        "rolled-back",
+        "failed",
+        "superseded",
+        "cancelled",
+        "resized",
+        "resize failed",
+    ];
+    for kind in kinds
+        .into_iter()
+        .chain(["stopped", "deleted", "replacing", "router changed"])
+    {
+        assert!(
+            !many || outcomes.contains_key(kind),
+            "no world had one: {kind}"
+        );
+    }
+}
+
+/// Runs seeds until the checker of a promise finds the defect planted against it.
+fn caught(defect: Defect, promise: &str) {
+    let (broken, _) = run(0..400, Some(defect));
+    let (seed, told) = broken.expect("no checker found the planted defect");
+    let what = told.broken.unwrap_or_default();
+    assert!(
+        what.starts_with(promise),
+        "seed {seed}: expected {promise}, found {what}"
+    );
+}
+
+#[test]
+fn p1_a_route_to_what_was_is_caught() {
+    caught(Defect::RoutesToOldLook, "P1");
+}
+
+#[test]
+fn p2_a_removal_that_does_not_wait_for_the_router_is_caught() {
+    caught(Defect::RemovesUnacknowledged, "P2");
+}
+
+#[test]
+fn p3_a_failure_that_goes_live_is_caught() {
+    caught(Defect::FailureGoesLive, "P3");
+}
+
+#[test]
+fn p4_a_generation_that_stands_is_caught() {
+    caught(Defect::GenerationStands, "P4");
+}
+
+#[test]
+fn p5_a_wait_without_limit_is_caught() {
+    caught(Defect::ClockStands, "P5");
+}
+
+#[test]
+fn p6_one_seed_is_one_history() {
+    for seed in 0..25 {
+        let (once, again) = (tell(seed, None), tell(seed, None));
+        assert_eq!(
+            once.history, again.history,
+            "seed {seed} told two histories"
+        );
+        assert!(once.history.len() > 20, "seed {seed} tells nothing");
+    }
+}
+
+#[test]
+fn p6_a_hidden_state_is_caught() {
+    let differs = |seed| {
+        let told = |seed| tell(seed, Some(Defect::HiddenState)).history;
+        told(seed) != told(seed)
+    };
+    assert!(
+        (0..25).any(differs),
+        "a planner with a hidden state told the same histories"
+    );
+}
+
+#[test]
+fn p7_a_forgotten_release_command_is_caught() {
+    caught(Defect::ForgetsCommands, "P7");
+}
+
+#[test]
+fn p8_traffic_that_moves_before_the_gate_is_caught() {
+    caught(Defect::ShiftsEarly, "P8");
+}
+
+#[test]
+fn p9_a_flake_that_counts_as_a_death_is_caught() {
+    caught(Defect::FlakeIsDeath, "P9");
+}

@@ -1,0 +1,150 @@
+//! The planner under test, with the defects that the checkers must catch: each is planted here, around the real
+//! functions, so that the product carries no switch.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hoist_core::id::{ServiceName, Version};
+use hoist_core::model::{
+    App, Observation, Outcome, Phase, Probe, ProcessState, Reason, RouteTarget, Timestamp,
+};
+use hoist_core::plan::{self, Action, Transition, Verdict};
+
+/// One planted defect per promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// P1: the route keeps naming processes of before.
+    RoutesToOldLook,
+    /// P2: removal does not wait for the router.
+    RemovesUnacknowledged,
+    /// P3: a failed promotion leaves its target live.
+    FailureGoesLive,
+    /// P4: a commit reuses the last generation.
+    GenerationStands,
+    /// P5: no limit ever ends a wait.
+    ClockStands,
+    /// P6: an answer depends on more than its arguments.
+    HiddenState,
+    /// P7: what is known of a release command is forgotten as soon as it ended.
+    ForgetsCommands,
+    /// P8: traffic moves before the gate.
+    ShiftsEarly,
+    /// P9: a probe that failed once counts as a death.
+    FlakeIsDeath,
+}
+
+/// `step`, `apply`, `converge` and `route`, sound or not.
+#[derive(Debug, Default)]
+pub struct Planner {
+    pub defect: Option<Defect>,
+    first_looks: Vec<Observation>,
+}
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+impl Planner {
+    pub fn new(defect: Option<Defect>) -> Self {
+        Self {
+            defect,
+            first_looks: Vec::new(),
+        }
+    }
+
+    pub fn step(&self, app: &App, seen: &Observation, now: Timestamp) -> Verdict {
+        match self.defect {
+            Some(Defect::ClockStands) => plan::step(app, seen, Timestamp(0)),
+            Some(Defect::HiddenState) if CALLS.fetch_add(1, Ordering::Relaxed) % 977 == 976 => {
+                Verdict::Rest
+            }
+            Some(Defect::ShiftsEarly) => plan::step(app, &all_ready(seen), now),
+            Some(Defect::FlakeIsDeath) => plan::step(app, &flakes_dead(seen), now),
+            _ => plan::step(app, seen, now),
+        }
+    }
+
+    pub fn apply(&self, app: &mut App, transition: &Transition, at: Version, now: Timestamp) {
+        let generation = app.generation;
+        let target = app
+            .promotion
+            .as_ref()
+            .map(|promotion| promotion.target.clone());
+        plan::apply(app, transition, at, now);
+        match (self.defect, transition, target) {
+            (Some(Defect::GenerationStands), Transition::Retire { .. }, _) => {
+                app.generation = generation
+            }
+            (
+                Some(Defect::FailureGoesLive),
+                Transition::End {
+                    outcome: Outcome::RolledBack(_),
+                },
+                Some(target),
+            ) => {
+                if let Some(serving) = &mut app.serving {
+                    serving.release = target;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn converge(&self, app: &App, seen: &Observation) -> Vec<Action> {
+        let mut seen = seen.clone();
+        if self.defect == Some(Defect::RemovesUnacknowledged) {
+            let far = Version {
+                epoch: u32::MAX,
+                number: u64::MAX,
+            };
+            (seen.router.look, seen.router.version) = (far, far);
+            seen.router.routed.clear();
+        }
+        plan::converge(app, &seen)
+    }
+
+    pub fn route(&mut self, app: &App, seen: &Observation) -> BTreeMap<ServiceName, RouteTarget> {
+        let mut routes = plan::route(app, seen);
+        if self.defect == Some(Defect::RoutesToOldLook) {
+            self.first_looks.push(seen.clone());
+            if self.first_looks.len() > 40 {
+                let old = plan::route(app, &self.first_looks.remove(0));
+                routes.extend(old);
+            }
+        }
+        routes
+    }
+
+    pub fn is_lost_health(transition: &Transition) -> bool {
+        matches!(
+            transition,
+            Transition::Enter {
+                phase: Phase::RollingBack {
+                    reason: Reason::LostHealth { .. },
+                    ..
+                }
+            }
+        )
+    }
+}
+
+/// As if every running process had passed its probe.
+fn all_ready(seen: &Observation) -> Observation {
+    let mut seen = seen.clone();
+    for probe in seen.probes.slots.values_mut() {
+        *probe = Probe::Ready;
+    }
+    seen
+}
+
+/// As if every process that failed a probe were gone.
+fn flakes_dead(seen: &Observation) -> Observation {
+    let mut seen = seen.clone();
+    for (slot, probe) in &seen.probes.slots {
+        let processes = seen.engine.workloads.get_mut(&slot.workload);
+        if let Some(process) = processes.and_then(|slots| slots.get_mut(&slot.slot))
+            && *probe != Probe::Ready
+        {
+            process.state = ProcessState::Stopping;
+        }
+    }
+    seen
+}

@@ -1,0 +1,121 @@
+//! Decisions and acts as lines of a history.
+
+use hoist_core::model::{App, Outcome, Phase, RouteTarget, Timestamp};
+use hoist_core::plan::{Action, Transition, Waiting, explain};
+
+use crate::router::Table;
+
+pub fn transition(transition: &Transition) -> String {
+    match transition {
+        Transition::Enter {
+            phase: Phase::Replacing(step),
+        } => format!("enters replacing ({step:?})"),
+        Transition::Enter {
+            phase:
+                Phase::RollingBack {
+                    step,
+                    reason,
+                    complete,
+                },
+        } => {
+            let but = if *complete { "" } else { ", incomplete" };
+            format!("rolls back ({step:?}{but}): {}", explain::reason(reason))
+        }
+        Transition::Enter { phase } => format!("enters {}", explain::phase(phase.name())),
+        Transition::End {
+            outcome: outcome @ (Outcome::RolledBack(reason) | Outcome::Failed(reason)),
+        } => {
+            format!(
+                "ends {}: {}",
+                explain::outcome(outcome),
+                explain::reason(reason)
+            )
+        }
+        Transition::End { outcome } => format!("ends {}", explain::outcome(outcome)),
+        Transition::Retire { workload } => format!("lets {workload} go"),
+        Transition::ResizeBegun { service, from, to } => {
+            format!("begins to resize {service} from {from} to {to}")
+        }
+        Transition::ResizeAdvanced { service, stage } => format!("resizes {service}: {stage:?}"),
+        Transition::Resized { service, from, to } => {
+            format!("resized {service} from {from} to {to}")
+        }
+        Transition::ResizeFailed {
+            service,
+            from,
+            to,
+            reason,
+        } => {
+            format!(
+                "resize of {service} from {from} to {to} failed: {}",
+                explain::reason(reason)
+            )
+        }
+        Transition::RouterChanged { incarnation } => format!("takes note of router {incarnation}"),
+        Transition::Stopped => "stopped".to_owned(),
+        Transition::Deleted => "deleted".to_owned(),
+    }
+}
+
+pub fn waiting(waiting: &Waiting) -> String {
+    // The end of a wait as a time of the story, not as a countdown: a line is said once.
+    explain::waiting(waiting, Timestamp(0))
+        .replace("at most ", "until ")
+        .replace(" more)", ")")
+}
+
+pub fn action(action: &Action) -> String {
+    match action {
+        Action::Apply { workload, slots } => format!("apply {} x{slots}", workload.id),
+        Action::Remove { id } => format!("remove {id}"),
+        Action::RunReleaseCommand { promotion, release } => {
+            format!("run release command of {release} for {promotion}")
+        }
+        Action::StopReleaseCommand { promotion } => format!("stop release command of {promotion}"),
+    }
+}
+
+pub fn table(table: &Table) -> Vec<String> {
+    let line = |((app, service), target): (&(_, _), &RouteTarget)| {
+        let to = match target {
+            RouteTarget::Held => "held".to_owned(),
+            RouteTarget::Stopped => "stopped".to_owned(),
+            RouteTarget::Processes(list) if list.is_empty() => "no process".to_owned(),
+            RouteTarget::Processes(list) => {
+                let name = |e: &hoist_core::model::Endpoint| {
+                    format!("{}#{}", e.slot.workload.attempt, e.slot.slot)
+                };
+                list.iter().map(name).collect::<Vec<_>>().join(" ")
+            }
+        };
+        let (app, service): (&hoist_core::id::AppName, &hoist_core::id::ServiceName) =
+            (app, service);
+        format!("  route {app}/{service} -> {to}")
+    };
+    match table.routes.is_empty() {
+        true => vec!["  route nothing".to_owned()],
+        false => table.routes.iter().map(line).collect(),
+    }
+}
+
+/// What an app is, at the end of a story.
+pub fn app(app: &App) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(serving) = &app.serving {
+        lines.push(format!("  active {}", serving.release));
+        for (name, workload) in &serving.workloads {
+            let slots = serving.slots.get(name).copied().unwrap_or(0);
+            lines.push(format!(
+                "  {name} {} of {} x{slots}",
+                workload.id.attempt, workload.release
+            ));
+        }
+    }
+    for (id, retiring) in &app.retiring {
+        lines.push(format!(
+            "  retiring {} of {} x{}",
+            id, retiring.release, retiring.slots
+        ));
+    }
+    lines
+}

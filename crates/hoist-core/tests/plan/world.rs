@@ -1,0 +1,548 @@
+//! A simulated rack: the real planner against an engine, a router and a network that lose, delay, repeat and reorder,
+//! looks that arrive late, a store that refuses commits, and a controller that dies between any two acts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hoist_core::id::{AppName, SlotId, Version};
+use hoist_core::model::{
+    App, EngineLook, Observation, Probe, ProbeLook, Release, RouterLook, TaskStatus, Timestamp,
+};
+use hoist_core::plan::{self, Action, Transition, Verdict};
+
+use crate::checks::Checks;
+use crate::engine::{Engine, SimState};
+use crate::planner::{Defect, Planner};
+use crate::random::Random;
+use crate::router::{Router, Table};
+
+/// Chances in a thousand, per act.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    pub lose: u64,
+    pub delay: u64,
+    pub repeat: u64,
+    pub process_dies: u64,
+    pub router_dies: u64,
+    pub controller_dies: u64,
+    pub commit_refused: u64,
+    pub look_skipped: u64,
+    pub look_late: u64,
+    pub probe_misses: u64,
+    pub probe_flakes: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Mail {
+    Act(Action),
+    Publish(Table),
+    Engine(EngineLook),
+    Probes(Version, BTreeMap<SlotId, (u32, Probe)>),
+    Router(RouterLook),
+}
+
+/// What the controller remembers; its death loses it.
+#[derive(Debug, Default)]
+struct Controller {
+    life: u64,
+    down_until: u64,
+    seen: Observation,
+    probes: BTreeMap<SlotId, (u32, Probe)>,
+    published: Option<Table>,
+}
+
+pub struct World {
+    pub random: Random,
+    pub now: u64,
+    pub faults: Faults,
+    pub planner: Planner,
+    /// What the store holds.
+    pub apps: BTreeMap<AppName, App>,
+    /// What users can promote.
+    pub catalog: BTreeMap<AppName, Vec<Release>>,
+    pub engine: Engine,
+    pub router: Router,
+    pub checks: Checks,
+    pub history: Vec<String>,
+    /// Says everything: for transcripts.
+    pub verbose: bool,
+    /// What was said last of waiting, per app.
+    waits: BTreeMap<AppName, Vec<String>>,
+    controller: Controller,
+    mail: BTreeMap<(u64, u64), (u64, Mail)>,
+    orders: u64,
+    number: u64,
+}
+
+impl World {
+    pub fn new(seed: u64, faults: Faults, planner: Planner) -> Self {
+        let mut random = Random::new(seed);
+        let sticky = random.permille(250);
+        Self {
+            random,
+            now: 1_000,
+            faults,
+            planner,
+            apps: BTreeMap::new(),
+            catalog: BTreeMap::new(),
+            engine: Engine::default(),
+            router: Router::new(sticky),
+            checks: Checks::default(),
+            history: Vec::new(),
+            verbose: false,
+            waits: BTreeMap::new(),
+            controller: Controller::default(),
+            mail: BTreeMap::new(),
+            orders: 0,
+            number: 0,
+        }
+    }
+
+    pub fn draw(&mut self) -> Version {
+        self.number += 1;
+        Version {
+            epoch: 1,
+            number: self.number,
+        }
+    }
+
+    pub fn at(&self) -> Timestamp {
+        Timestamp(self.now)
+    }
+
+    pub fn say(&mut self, line: impl AsRef<str>) {
+        let seconds = self.now as f64 / 1000.0;
+        self.history
+            .push(format!("{seconds:>9.3} {}", line.as_ref()));
+    }
+
+    /// Commits a change of an app, unless the store refuses. Every generation is checked here.
+    pub fn commit(
+        &mut self,
+        name: &AppName,
+        change: impl FnOnce(&mut App, Version, Timestamp) -> bool,
+    ) -> bool {
+        let (at, now) = (self.draw(), self.at());
+        if self.random.permille(self.faults.commit_refused) {
+            return false;
+        }
+        let Some(before) = self.apps.get(name) else {
+            return false;
+        };
+        let mut app = before.clone();
+        if !change(&mut app, at, now) {
+            return false;
+        }
+        self.checks.commit(before, &app);
+        self.apps.insert(name.clone(), app);
+        true
+    }
+
+    /// One moment: the controller, then the mail, then reality, then the checkers.
+    pub fn tick(&mut self, ms: u64) {
+        self.now += ms;
+        if self.random.permille(self.faults.router_dies) {
+            self.say("  router dies");
+            self.router.crash(self.now, &mut self.random);
+        }
+        self.look();
+        if self.now >= self.controller.down_until {
+            self.control();
+        }
+        self.deliver();
+        let deaths = self
+            .engine
+            .run(self.now, self.faults.process_dies, &mut self.random);
+        if self.planner.defect == Some(Defect::ForgetsCommands) {
+            self.engine
+                .commands
+                .retain(|_, (status, ..)| *status == TaskStatus::Running);
+        }
+        for death in deaths {
+            if self.verbose {
+                self.say(format!(
+                    "  {} {} exits",
+                    death.slot.workload, death.slot.slot
+                ));
+            }
+            self.checks.death(&death);
+        }
+        let engine = &self.engine;
+        self.router.in_flight.retain(|slot, _| exists(engine, slot));
+        self.router.run(self.now, &mut self.random);
+        self.checks
+            .reality(&self.apps, &self.engine, &self.router, self.now);
+    }
+
+    fn post(&mut self, late: u64, mail: Mail) {
+        self.orders += 1;
+        let (at, order) = (self.now + late, self.orders);
+        self.mail.insert((at, order), (order, mail));
+    }
+
+    /// Sends over a network that loses, delays and repeats.
+    fn send(&mut self, mail: Mail) {
+        let faults = self.faults;
+        if self.random.permille(faults.repeat) {
+            let late = self.random.below(30_000);
+            self.post(late, mail.clone());
+        }
+        if self.random.permille(faults.lose) {
+            return;
+        }
+        let late = if self.random.permille(faults.delay) {
+            self.random.below(20_000)
+        } else {
+            0
+        };
+        self.post(late, mail);
+    }
+
+    /// Begins looks: each has its number drawn first, holds what was true a moment later, and arrives later still.
+    fn look(&mut self) {
+        for part in 0..3 {
+            let number = self.draw();
+            if self.random.permille(self.faults.look_skipped) {
+                continue;
+            }
+            let mail = match part {
+                0 => Mail::Engine(self.engine.look(number)),
+                1 => Mail::Probes(number, self.probe_all()),
+                _ if self.now < self.router.down_until => continue,
+                _ => Mail::Router(self.router.look(number)),
+            };
+            let late = if self.random.permille(self.faults.look_late) {
+                self.random.below(8_000)
+            } else {
+                0
+            };
+            self.post(late, mail);
+        }
+        self.deliver();
+    }
+
+    fn probe_all(&mut self) -> BTreeMap<SlotId, (u32, Probe)> {
+        let mut found = BTreeMap::new();
+        for (id, workload) in &self.engine.workloads {
+            for number in workload.slots.keys() {
+                let slot = SlotId {
+                    workload: id.clone(),
+                    slot: *number,
+                };
+                if self.random.permille(self.faults.probe_misses) {
+                    continue;
+                }
+                let Some((incarnation, mut probe)) = self.engine.probe(&slot, self.now) else {
+                    continue;
+                };
+                if self.random.permille(self.faults.probe_flakes) {
+                    probe = Probe::Unready(hoist_core::model::Unready::NotListening);
+                }
+                found.insert(slot, (incarnation, probe));
+            }
+        }
+        found
+    }
+
+    fn deliver(&mut self) {
+        while let Some(entry) = self.mail.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let (order, mail) = entry.remove();
+            match mail {
+                Mail::Act(action) => self.act(&action, order),
+                Mail::Publish(table) => {
+                    self.router.accept(table, self.now);
+                }
+                Mail::Engine(look) if look.look > self.controller.seen.engine.look => {
+                    self.controller.seen.engine = look;
+                }
+                Mail::Probes(look, found) if look > self.controller.seen.probes.look => {
+                    self.controller.seen.probes.look = look;
+                    self.controller.probes = found;
+                }
+                Mail::Router(look) if look.look > self.controller.seen.router.look => {
+                    self.controller.seen.router = look;
+                }
+                Mail::Engine(_) | Mail::Probes(..) | Mail::Router(_) => {}
+            }
+        }
+        self.join_probes();
+    }
+
+    /// A verdict counts only for the incarnation that the engine part names.
+    fn join_probes(&mut self) {
+        let Controller { seen, probes, .. } = &mut self.controller;
+        let same = |slot: &SlotId, incarnation: u32| {
+            let process = seen
+                .engine
+                .workloads
+                .get(&slot.workload)
+                .and_then(|slots| slots.get(&slot.slot));
+            process.is_some_and(|process| process.restarts == incarnation)
+        };
+        let slots = probes
+            .iter()
+            .filter(|(slot, (incarnation, _))| same(slot, *incarnation));
+        let slots = slots
+            .map(|(slot, (_, probe))| (slot.clone(), probe.clone()))
+            .collect();
+        seen.probes = ProbeLook {
+            look: seen.probes.look,
+            slots,
+        };
+    }
+
+    fn act(&mut self, action: &Action, order: u64) {
+        let stopped = match action {
+            Action::Apply { workload, slots } => {
+                self.engine
+                    .apply(workload, *slots, order, self.now, &mut self.random)
+            }
+            Action::Remove { id } => self.engine.remove(id, order, self.now, &mut self.random),
+            Action::RunReleaseCommand { promotion, release } => {
+                self.run_command(*promotion, release);
+                Vec::new()
+            }
+            Action::StopReleaseCommand { promotion } => {
+                if let Some((TaskStatus::Running, ends_at, code)) =
+                    self.engine.commands.get_mut(promotion)
+                {
+                    *ends_at = (*ends_at).min(self.now + self.random.below(5_000));
+                    *code = 143;
+                }
+                Vec::new()
+            }
+        };
+        self.checks
+            .stopped(&stopped, &self.engine, &self.router, self.now);
+    }
+
+    fn run_command(&mut self, promotion: Version, release: &hoist_core::id::ReleaseId) {
+        if self.engine.commands.contains_key(&promotion) {
+            return;
+        }
+        let fails = release.as_str().ends_with('F');
+        let slow = self.random.permille(100);
+        let ends_at = self.now + self.random.below(if slow { 90_000 } else { 5_000 });
+        self.engine
+            .commands
+            .insert(promotion, (TaskStatus::Running, ends_at, i32::from(fails)));
+        let starts = self.engine.command_starts.entry(promotion).or_default();
+        *starts += 1;
+        self.checks.command_started(promotion, *starts);
+    }
+
+    fn dies(&mut self) -> bool {
+        let dies = self.random.permille(self.faults.controller_dies);
+        if dies {
+            self.say("  controller dies");
+            let life = self.controller.life + 1;
+            let down_until = self.now + self.random.below(6_000);
+            self.controller = Controller {
+                life,
+                down_until,
+                ..Controller::default()
+            };
+            // Looks of a dead controller reach nobody.
+            self.mail
+                .retain(|_, (_, mail)| matches!(mail, Mail::Act(_) | Mail::Publish(_)));
+        }
+        dies
+    }
+
+    fn control(&mut self) {
+        let names: Vec<_> = self.apps.keys().cloned().collect();
+        for name in &names {
+            if self.decide(name) || self.converge(name) {
+                return;
+            }
+        }
+        for action in plan::strays(self.apps.values(), &self.controller.seen) {
+            self.send(Mail::Act(action));
+        }
+        self.publish();
+    }
+
+    /// Commits what is decided, one transition after the other. True when the controller died of it.
+    fn decide(&mut self, name: &AppName) -> bool {
+        for _ in 0..20 {
+            let Some(app) = self.apps.get(name) else {
+                return false;
+            };
+            let verdict = self
+                .planner
+                .step(app, &self.controller.seen, Timestamp(self.now));
+            self.explain(name, &verdict);
+            let Verdict::Go(transition) = verdict else {
+                return false;
+            };
+            let planner = std::mem::take(&mut self.planner);
+            let done = self.commit(name, |app, at, now| {
+                planner.apply(app, &transition, at, now);
+                true
+            });
+            self.planner = planner;
+            if !done {
+                return false;
+            }
+            self.say(format!("{name} {}", crate::words::transition(&transition)));
+            self.checks.transition(name, &transition, &self.apps);
+            if transition == Transition::Deleted {
+                self.apps.remove(name);
+            }
+            if self.dies() {
+                return true;
+            }
+        }
+        self.checks.fail(
+            "P5",
+            format!("{name}: twenty decisions in a row on one look"),
+        );
+        false
+    }
+
+    fn explain(&mut self, name: &AppName, verdict: &Verdict) {
+        let lines: Vec<String> = match verdict {
+            _ if !self.verbose => return,
+            Verdict::Wait(waiting) => waiting.iter().map(crate::words::waiting).collect(),
+            Verdict::Rest | Verdict::Go(_) => Vec::new(),
+        };
+        let last = self
+            .waits
+            .insert(name.clone(), lines.clone())
+            .unwrap_or_default();
+        for line in lines.iter().filter(|line| !last.contains(line)) {
+            self.say(format!("  {name} waits: {line}"));
+        }
+    }
+
+    fn converge(&mut self, name: &AppName) -> bool {
+        let Some(app) = self.apps.get(name) else {
+            return false;
+        };
+        for action in self.planner.converge(app, &self.controller.seen) {
+            if self.dies() {
+                return true;
+            }
+            if self.verbose {
+                self.say(format!("  {}", crate::words::action(&action)));
+            }
+            self.send(Mail::Act(action));
+        }
+        false
+    }
+
+    /// Publishes a table when it differs from the last, or when a decision wants to see a newer one run.
+    fn publish(&mut self) {
+        let seen = &self.controller.seen;
+        if seen.engine.look == Version::default() || self.dies() {
+            return;
+        }
+        let version = self.draw();
+        let mut routes = BTreeMap::new();
+        for (name, app) in &self.apps {
+            let of_app = self.planner.route(app, &self.controller.seen);
+            routes.extend(
+                of_app
+                    .into_iter()
+                    .map(|(service, target)| ((name.clone(), service), target)),
+            );
+        }
+        let running = self.controller.seen.router.version;
+        let wanted = self
+            .apps
+            .values()
+            .map(|app| app.routes_since)
+            .max()
+            .unwrap_or_default();
+        let last = self.controller.published.as_ref();
+        let due = last.is_none_or(|last| last.routes != routes || last.version <= wanted);
+        let lost = last.is_some_and(|last| last.version > running);
+        if due || lost {
+            let table = Table { version, routes };
+            if self.verbose && last.is_none_or(|last| last.routes != table.routes) {
+                let lines = crate::words::table(&table);
+                lines.into_iter().for_each(|line| self.say(line));
+            }
+            self.controller.published = Some(table.clone());
+            self.send(Mail::Publish(table));
+        }
+    }
+
+    /// Whether nothing is left to do, by the truth and not by the last look.
+    pub fn unsettled(&mut self) -> Option<String> {
+        let look = self.draw();
+        let truth = Observation {
+            engine: self.engine.look(look),
+            probes: ProbeLook {
+                look,
+                slots: self
+                    .probe_all()
+                    .into_iter()
+                    .map(|(slot, (_, probe))| (slot, probe))
+                    .collect(),
+            },
+            router: self.router.look(look),
+        };
+        for app in self.apps.values() {
+            let actions = plan::converge(app, &truth);
+            if !actions.is_empty() {
+                return Some(format!("{}: converge still wants {actions:?}", app.name));
+            }
+            match plan::step(app, &truth, self.at()) {
+                Verdict::Rest => {}
+                verdict => return Some(format!("{}: not at rest: {verdict:?}", app.name)),
+            }
+        }
+        let strays = plan::strays(self.apps.values(), &truth);
+        if !strays.is_empty() {
+            return Some(format!("strays: {strays:?}"));
+        }
+        self.disagreement()
+    }
+
+    /// Where reality differs from intent.
+    fn disagreement(&self) -> Option<String> {
+        let mut wanted = BTreeSet::new();
+        for app in self.apps.values() {
+            if let Some(serving) = &app.serving {
+                for (name, workload) in &serving.workloads {
+                    let slots = serving.slots.get(name).copied().unwrap_or(0);
+                    wanted.extend((1..=slots).map(|slot| SlotId {
+                        workload: workload.id.clone(),
+                        slot,
+                    }));
+                }
+            }
+        }
+        let present: BTreeSet<_> = self
+            .engine
+            .workloads
+            .iter()
+            .flat_map(|(id, workload)| {
+                workload.slots.keys().map(|slot| SlotId {
+                    workload: id.clone(),
+                    slot: *slot,
+                })
+            })
+            .collect();
+        (wanted != present).then(|| format!("wanted {wanted:?}, present {present:?}"))
+    }
+}
+
+pub fn exists(engine: &Engine, slot: &SlotId) -> bool {
+    engine
+        .workloads
+        .get(&slot.workload)
+        .is_some_and(|workload| workload.slots.contains_key(&slot.slot))
+}
+
+/// Exists and was not told to stop.
+pub fn stays(engine: &Engine, slot: &SlotId) -> bool {
+    let process = engine
+        .workloads
+        .get(&slot.workload)
+        .and_then(|workload| workload.slots.get(&slot.slot));
+    process.is_some_and(|process| !matches!(process.state, SimState::Stopping { .. }))
+}
