@@ -1,1 +1,28 @@
 //! The server: commands, store, control loop, API, builds and logs of one rack.
+//!
+//! `rack` starts and ends it. `api` parses and renders and calls `commands`, which check and commit through `store`;
+//! `control` makes what was committed true. Nothing else talks to an engine or a router.
+
+pub mod api;
+mod auth;
+mod build;
+mod clock;
+pub mod commands;
+pub mod control;
+mod doctor;
+mod error;
+mod janitor;
+mod layout;
+pub mod logs;
+mod rack;
+mod releases;
+mod router_process;
+mod secrets;
+mod sequence;
+pub mod store;
+mod usage;
+
+pub use clock::Clock;
+pub use error::{RackError, with_causes};
+pub use layout::Layout;
+pub use rack::{Entered, Options, Rack, Stop, enter};

@@ -1,0 +1,331 @@
+//! From records to what crosses the wire.
+
+use std::collections::BTreeMap;
+
+use hoist_api::time::Time;
+use hoist_api::types as wire;
+use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::model::{Planned, Promotion, Strategy, Timestamp};
+use hoist_core::plan;
+
+use crate::commands::ProcessView;
+use crate::control::{self, LoopState};
+use crate::error::RackError;
+use crate::rack::Rack;
+use crate::secrets::Env;
+use crate::store::{AppEntry, BuildRecord, BuildStatus, Event, PromotionRecord, ReleaseRecord};
+
+pub(super) fn time(at: Timestamp) -> Time {
+    Time(at.0)
+}
+
+impl Rack {
+    pub(super) fn app_view(&self, entry: &AppEntry) -> wire::App {
+        let app = &entry.app;
+        let urls = self.urls(entry);
+        wire::App {
+            name: app.name.to_string(),
+            status: wire::AppStatus::from_word(control::status_word(self.status(entry))),
+            release: app.serving.as_ref().map(|serving| serving.release.to_string()),
+            promotion: app.promotion.as_ref().map(|promotion| promotion.number.to_string()),
+            url: urls.get("web").or(urls.values().next()).cloned(),
+            urls,
+            created: time(entry.created),
+            locked: false,
+        }
+    }
+
+    /// Addresses of the services that serve, or will when the first promotion succeeds.
+    fn urls(&self, entry: &AppEntry) -> BTreeMap<String, String> {
+        let app = &entry.app;
+        let target = app.promotion.as_ref().map(|promotion| &promotion.target);
+        let release = app.serving.as_ref().map(|serving| &serving.release).or(target);
+        let detail = release.and_then(|id| self.releases.known(id));
+        let Some(detail) = detail else {
+            return BTreeMap::new();
+        };
+        let routed = detail.manifest.services.iter().filter(|(_, service)| service.routed());
+        let names = routed.map(|(name, _)| name.clone());
+        let port = self.options.router.port();
+        control::urls(&app.name, names, &self.options.domain, port)
+    }
+
+    pub(super) fn service_views(&self, entry: &AppEntry) -> Vec<wire::Service> {
+        let app = &entry.app;
+        let state = self.controller.state();
+        let seen = self.controller.seen_of(&app.name, &state);
+        let urls = self.urls(entry);
+        let Some(serving) = &app.serving else {
+            return Vec::new();
+        };
+        let release = app.releases.get(&serving.release);
+        let services = release.map(|release| release.services.iter()).into_iter().flatten();
+        services
+            .map(|(name, service)| {
+                let workload = serving.workloads.get(name);
+                let slots = workload.and_then(|workload| seen.engine.workloads.get(&workload.id));
+                let running = slots.map_or(0, |slots| {
+                    let running = |p: &&hoist_core::model::Process| {
+                        p.state == hoist_core::model::ProcessState::Running
+                    };
+                    slots.values().filter(running).count()
+                });
+                let ready = seen.probes.slots.iter().filter(|(slot, probe)| {
+                    workload.is_some_and(|workload| workload.id == slot.workload)
+                        && **probe == hoist_core::model::Probe::Ready
+                });
+                let resize = app.resizes.get(name).map(|resize| wire::Resize {
+                    from: resize.from,
+                    to: resize.to,
+                    began: time(resize.entered),
+                    ended: None,
+                    reason: None,
+                });
+                wire::Service {
+                    name: name.to_string(),
+                    desired: app.sizes.get(name).copied().unwrap_or(service.count),
+                    running: running as u16,
+                    ready: ready.count() as u16,
+                    url: urls.get(name.as_str()).cloned(),
+                    resize,
+                }
+            })
+            .collect()
+    }
+
+    pub(super) async fn release_view(
+        &self,
+        entry: &AppEntry,
+        record: &ReleaseRecord,
+    ) -> Result<wire::Release, RackError> {
+        let status = self.release_status(entry, &record.id).await?;
+        Ok(wire::Release {
+            id: record.id.to_string(),
+            app: record.app.to_string(),
+            status: status.map(|word| wire::ReleaseStatus::from_word(&word)),
+            build: record.build.as_ref().map(ToString::to_string),
+            created: time(record.created),
+            description: record.description.clone(),
+            parent: record.parent.as_ref().map(ToString::to_string),
+            actor: record.actor.clone(),
+            env: None,
+            manifest: None,
+        })
+    }
+
+    /// A promotion, with what it waits for while it is in flight.
+    pub(super) fn promotion_view(&self, record: &PromotionRecord) -> wire::Promotion {
+        let entry = self.store.app(&record.app);
+        let state = self.controller.state();
+        let live = entry.as_ref().and_then(|entry| {
+            let promotion = entry.app.promotion.as_ref()?;
+            (promotion.number == record.number).then_some((entry, promotion))
+        });
+        let serving = entry.as_ref().and_then(|entry| entry.app.serving.as_ref());
+        let report = &record.report;
+        wire::Promotion {
+            number: record.number.to_string(),
+            app: record.app.to_string(),
+            release: record.release.to_string(),
+            kind: wire::PromotionKind::from_word(&record.kind),
+            actor: record.actor.clone(),
+            phase: live.map(|(_, promotion)| {
+                wire::PhaseName::from_word(control::phase_word(&promotion.phase))
+            }),
+            waiting: live.and_then(|(entry, promotion)| waiting(entry, promotion, &state, self.clock.now())),
+            outcome: record.outcome.as_deref().map(wire::Outcome::from_word),
+            reason: record.reason.clone(),
+            hint: report.hint.clone(),
+            began: time(record.began),
+            ended: record.ended.map(time),
+            deadline: live.map(|(_, promotion)| time(promotion.deadline)),
+            serving: serving.map(|serving| serving.release.to_string()),
+            last_log: report
+                .last_lines
+                .iter()
+                .map(|(at, source, text)| wire::LogLine {
+                    at: Time(*at),
+                    source: source.clone(),
+                    text: text.clone(),
+                    stream: wire::LogStreamName::Stdout,
+                })
+                .collect(),
+            phases: phases(record),
+            services: live.map_or(Vec::new(), |(entry, promotion)| {
+                planned_services(entry, promotion)
+            }),
+        }
+    }
+}
+
+fn waiting(
+    entry: &AppEntry,
+    promotion: &Promotion,
+    state: &LoopState,
+    now: Timestamp,
+) -> Option<wire::Waiting> {
+    let on = state.waiting.get(&entry.app.name)?.first()?;
+    Some(wire::Waiting {
+        on: plan::explain::explain_waiting(on),
+        since: time(promotion.entered),
+        until: plan::due(&entry.app, now).map(time),
+    })
+}
+
+/// How long each phase took, as far as it went.
+fn phases(record: &PromotionRecord) -> Vec<wire::PhaseTime> {
+    let phases = &record.report.phases;
+    let ends = phases.iter().skip(1).map(|(_, at)| *at).chain(record.report.ended);
+    phases
+        .iter()
+        .zip(ends)
+        .map(|((name, began), end)| wire::PhaseTime {
+            name: wire::PhaseName::from_word(name),
+            milliseconds: end.saturating_sub(*began),
+        })
+        .collect()
+}
+
+fn planned_services(entry: &AppEntry, promotion: &Promotion) -> Vec<wire::PlannedService> {
+    let release = entry.app.releases.get(&promotion.target);
+    promotion
+        .services
+        .iter()
+        .map(|(name, planned)| {
+            let service = release.and_then(|release| release.services.get(name));
+            let (plan, desired) = match planned {
+                Planned::Replace { slots } => (wire::Plan::Replace, *slots),
+                Planned::Keep { slots, .. } => (wire::Plan::Keep, *slots),
+            };
+            let strategy = match service.map(|service| service.strategy) {
+                Some(Strategy::Replace) => wire::Strategy::Replace,
+                Some(Strategy::Surge) | None => wire::Strategy::Surge,
+            };
+            wire::PlannedService {
+                name: name.to_string(),
+                plan,
+                strategy,
+                desired,
+                ready: 0,
+            }
+        })
+        .collect()
+}
+
+pub(super) fn build_view(record: &BuildRecord) -> wire::Build {
+    wire::Build {
+        id: record.id.to_string(),
+        app: record.app.to_string(),
+        status: match record.status {
+            BuildStatus::Running => wire::BuildStatus::Running,
+            BuildStatus::Complete => wire::BuildStatus::Complete,
+            BuildStatus::Failed => wire::BuildStatus::Failed,
+        },
+        created: time(record.created),
+        ended: record.ended.map(time),
+        description: record.description.clone(),
+        git_sha: record.git_sha.clone(),
+        release: record.release.as_ref().map(ToString::to_string),
+        reason: record.reason.clone(),
+        warnings: record.warnings.clone(),
+    }
+}
+
+/// Names, and values only for who asked to see them.
+pub(super) fn env_view(release: Option<ReleaseId>, env: Env, reveal: bool) -> wire::Env {
+    wire::Env {
+        release: release.map(|id| id.to_string()),
+        env: masked(env, reveal),
+    }
+}
+
+pub(super) fn masked(env: Env, reveal: bool) -> BTreeMap<String, Option<String>> {
+    env.into_iter()
+        .map(|(name, value)| (name, reveal.then_some(value)))
+        .collect()
+}
+
+pub(super) fn line_view(event: &Event) -> wire::PromotionLine {
+    let kind = match event.kind.split(':').next() {
+        Some("process") => wire::LineKind::Process,
+        _ if event.kind == "release:shift" => wire::LineKind::Route,
+        _ => wire::LineKind::Phase,
+    };
+    wire::PromotionLine {
+        at: time(event.at),
+        source: event.source.clone(),
+        text: event.text.clone(),
+        kind,
+    }
+}
+
+pub(super) fn event_view(event: &Event) -> wire::Event {
+    let promotion = event.promotion.map(|number| ("promotion".to_owned(), number.to_string()));
+    let source = ("source".to_owned(), event.source.clone());
+    wire::Event {
+        id: event.id.to_string(),
+        at: time(event.at),
+        name: event.kind.clone(),
+        app: Some(event.app.to_string()),
+        actor: event.actor.clone().unwrap_or_else(|| "rack".to_owned()),
+        text: event.text.clone(),
+        data: promotion.into_iter().chain([source]).collect(),
+    }
+}
+
+pub(super) fn process_view(app: &AppName, view: &ProcessView, machine: &Machine) -> wire::Process {
+    let limit = match view.memory_limit_bytes {
+        0 => machine.memory_bytes,
+        limit => limit,
+    };
+    let process = &view.process;
+    let exit = match process.state {
+        hoist_core::model::ProcessState::Exited(exit) => Some(exit),
+        _ => process.last_exit,
+    };
+    wire::Process {
+        id: process.id.to_string(),
+        app: app.to_string(),
+        name: view.slot.workload.service.to_string(),
+        slot: view.slot.slot,
+        status: wire::ProcessStatus::from_word(view.status),
+        release: view.release.as_ref().map(ToString::to_string).unwrap_or_default(),
+        promotion: Some(view.slot.workload.attempt.to_string()),
+        cpu: view.usage.cpu_millicores as f64 / 1_000.0,
+        memory: view.usage.memory_bytes as f64 / limit.max(1) as f64,
+        cpu_millicores: view.usage.cpu_millicores,
+        memory_bytes: view.usage.memory_bytes,
+        started: Some(time(process.started)),
+        command: view.command.clone(),
+        restarts: process.restarts,
+        last_exit: exit.map(|exit| wire::LastExit {
+            code: exit.code,
+            signal: exit.signal,
+            text: control::exit_words(&exit),
+            at: time(exit.at),
+        }),
+        host: machine.host.clone(),
+        ports: process.address.map(|address| address.port()).into_iter().collect(),
+        detail: None,
+    }
+}
+
+/// What is the same for all processes of this machine.
+pub(super) struct Machine {
+    pub(super) host: String,
+    pub(super) memory_bytes: u64,
+}
+
+impl Machine {
+    pub(super) fn read() -> Self {
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let kib = total.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        Self {
+            host: host.to_string_lossy().into_owned(),
+            memory_bytes: kib.unwrap_or(0) * 1024,
+        }
+    }
+}
+

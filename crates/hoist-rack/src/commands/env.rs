@@ -1,0 +1,99 @@
+//! Variables: each change is one new release, and none is ever shown in a description.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hoist_core::describe::EnvChange;
+use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::manifest::{check_env_name, check_env_value};
+
+use super::Actor;
+use crate::clock::wall;
+use crate::error::RackError;
+use crate::rack::Rack;
+use crate::releases::new_release_id;
+use crate::secrets::Env;
+use crate::store::{Commit, ReleaseRecord, StateChange};
+
+/// Bytes that all variables of a release may have together.
+const ENV_BYTES_MAX: usize = 1 << 20;
+
+impl Rack {
+    /// The environment that the next release starts from, and the release that has it.
+    pub async fn env(&self, app: &AppName) -> Result<(Option<ReleaseId>, Env), RackError> {
+        match self.base_release(app).await? {
+            Some(release) => {
+                let env = self.releases.env(&release)?;
+                Ok((Some(release.id), env))
+            }
+            None => Ok((None, Env::new())),
+        }
+    }
+
+    /// Sets and removes variables: one new release, which is not promoted. Two callers at once lose nothing: the second
+    /// builds on the first, or is told when it named the release it saw.
+    pub async fn update_env(
+        &self,
+        app: &AppName,
+        set: BTreeMap<String, String>,
+        unset: BTreeSet<String>,
+        expected: Option<String>,
+        actor: &Actor,
+    ) -> Result<ReleaseRecord, RackError> {
+        for (name, value) in &set {
+            check_env_name(name)?;
+            check_env_value(name, value)?;
+        }
+        let _one_at_a_time = self.env_changes.lock().await;
+        let entry = self.app(app)?;
+        if matches!(entry.app.standing, hoist_core::model::Standing::Deleting { .. }) {
+            return Err(hoist_core::plan::CommandError::Deleting.into());
+        }
+        let base = self.base_release(app).await?;
+        if let Some(expected) = expected {
+            let found = base.as_ref().map(|release| release.id.to_string()).unwrap_or_default();
+            if found != expected {
+                return Err(RackError::EnvMoved { expected, found });
+            }
+        }
+        let before = match &base {
+            Some(release) => self.releases.env(release)?,
+            None => Env::new(),
+        };
+        if let Some(missing) = unset.iter().find(|name| !before.contains_key(*name)) {
+            return Err(RackError::Invalid(format!("`{missing}` is not set")));
+        }
+        let mut after = before.clone();
+        after.retain(|name, _| !unset.contains(name));
+        after.extend(set);
+        let bytes: usize = after.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > ENV_BYTES_MAX {
+            return Err(RackError::TooLarge {
+                limit_bytes: ENV_BYTES_MAX as u64,
+            });
+        }
+        let change = EnvChange::between(&before, &after);
+        if change.is_empty()
+            && let Some(base) = base
+        {
+            // What is there is what was asked for.
+            return Ok(base);
+        }
+        let release = ReleaseRecord {
+            id: new_release_id()?,
+            app: app.clone(),
+            build: base.as_ref().and_then(|release| release.build.clone()),
+            parent: base.map(|release| release.id),
+            created: wall(),
+            description: change.to_string(),
+            actor: actor.0.clone(),
+            env: self.releases.seal(app, &after)?,
+            rollback_of: None,
+        };
+        let mut commit = Commit::new(app, StateChange::None);
+        let text = format!("created {} ({})", release.id, release.description);
+        commit.events.push(self.event(app, actor, "release:create", text));
+        commit.releases.push(release.clone());
+        self.store.commit(commit, self.clock.now()).await?;
+        Ok(release)
+    }
+}

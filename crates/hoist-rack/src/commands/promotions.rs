@@ -1,0 +1,230 @@
+//! Promotions and rollbacks: what is asked of the planner, and their records.
+
+use hoist_core::describe;
+use hoist_core::id::{AppName, ReleaseId, ServiceName, Version};
+use hoist_core::model::{Cancel, Millis, PromotionKind};
+use hoist_core::plan::{self, CommandError, PromoteOptions};
+
+use super::Actor;
+use crate::clock::wall;
+use crate::control::phase_word;
+use crate::error::RackError;
+use crate::rack::Rack;
+use crate::releases::new_release_id;
+use crate::store::{Commit, PromotionRecord, PromotionReport, ReleaseRecord, StateChange};
+
+/// What happens when another promotion is in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IfBusy {
+    /// Wait for it.
+    #[default]
+    Wait,
+    /// Cancel it.
+    Supersede,
+    /// Refuse this one.
+    Refuse,
+}
+
+/// What a promotion is asked for.
+#[derive(Debug, Clone)]
+pub struct PromoteRequest {
+    /// The release.
+    pub release: ReleaseId,
+    /// As what.
+    pub kind: PromotionKind,
+    /// When another is in flight.
+    pub if_busy: IfBusy,
+    /// The limit of the whole; the app's when none.
+    pub limit: Option<Millis>,
+    /// This service alone.
+    pub only: Option<ServiceName>,
+}
+
+impl Rack {
+    /// Begins a promotion, after any that is in flight if that was asked for. Durable when it returns.
+    pub async fn promote(
+        &self,
+        app: &AppName,
+        request: PromoteRequest,
+        actor: &Actor,
+    ) -> Result<PromotionRecord, RackError> {
+        let detail = self.releases.detail(app, &request.release).await?;
+        let target = self.releases.planned(&detail)?;
+        self.refuse_taken_hosts(app, &detail)?;
+        let mut changes = self.store.changes();
+        let mut superseded = false;
+        loop {
+            changes.mark_unchanged();
+            let begun = self
+                .change(app, |after, at, now, commit| {
+                    let options = PromoteOptions {
+                        limit: request.limit,
+                        only: request.only.clone(),
+                    };
+                    plan::promote(after, target.clone(), request.kind, options, at, now)?;
+                    let record = self.begun(app, &request, after, at, now.0, actor);
+                    let text = format!("{} {}", kind_word(request.kind), request.release);
+                    let mut event = self.event(app, actor, "release:promote", text);
+                    event.promotion = Some(at);
+                    commit.events.push(event);
+                    commit.promotions.push(record.clone());
+                    Ok(record)
+                })
+                .await;
+            match begun {
+                Err(RackError::Command(CommandError::InProgress { .. })) => {}
+                other => return other,
+            }
+            match request.if_busy {
+                IfBusy::Refuse => return begun,
+                IfBusy::Supersede if !superseded => {
+                    superseded = true;
+                    // It may have ended meanwhile, or be going back already: both make room.
+                    let _ = self.cancel(app, Cancel::BySuperseding, actor).await;
+                }
+                IfBusy::Supersede | IfBusy::Wait => {}
+            }
+            changes.changed().await.map_err(|_| RackError::Stopping)?;
+        }
+    }
+
+    fn begun(
+        &self,
+        app: &AppName,
+        request: &PromoteRequest,
+        after: &hoist_core::model::App,
+        number: Version,
+        now: u64,
+        actor: &Actor,
+    ) -> PromotionRecord {
+        let phase = after.promotion.as_ref().map(|promotion| phase_word(&promotion.phase));
+        PromotionRecord {
+            app: app.clone(),
+            number,
+            release: request.release.clone(),
+            kind: kind_word(request.kind).to_owned(),
+            actor: actor.0.clone(),
+            began: wall(),
+            ended: None,
+            outcome: None,
+            reason: None,
+            report: PromotionReport {
+                phases: phase.into_iter().map(|phase| (phase.to_owned(), now)).collect(),
+                ..PromotionReport::default()
+            },
+        }
+    }
+
+    /// A release whose own domains another app has would take its traffic.
+    fn refuse_taken_hosts(
+        &self,
+        app: &AppName,
+        detail: &crate::releases::ReleaseDetail,
+    ) -> Result<(), RackError> {
+        let own = |host: &str| {
+            let services = detail.manifest.services.iter();
+            services.flat_map(|(_, service)| &service.domains).any(|domain| domain == host)
+        };
+        let hosts = self.controller.hosts();
+        match hosts.into_iter().find(|(host, owner)| owner != app && own(host)) {
+            Some((host, owner)) => Err(RackError::HostTaken { host, owner }),
+            None => Ok(()),
+        }
+    }
+
+    /// A promotion of an app.
+    pub async fn promotion(
+        &self,
+        app: &AppName,
+        number: Version,
+    ) -> Result<PromotionRecord, RackError> {
+        self.app(app)?;
+        let found = self.store.promotion(app, number).await?;
+        found.ok_or_else(|| RackError::NoPromotion {
+            app: app.clone(),
+            number,
+        })
+    }
+
+    /// Makes a copy of an earlier release and promotes it, keeping what is still warm.
+    pub async fn rollback(
+        &self,
+        app: &AppName,
+        to: Option<ReleaseId>,
+        if_busy: IfBusy,
+        limit: Option<Millis>,
+        actor: &Actor,
+    ) -> Result<(ReleaseRecord, PromotionRecord), RackError> {
+        let source = match to {
+            Some(id) => self.release(app, &id).await?,
+            None => self.last_good_before_active(app).await?,
+        };
+        // Everything that can be refused is refused before the copy exists.
+        let detail = self.releases.detail(app, &source.id).await?;
+        self.releases.planned(&detail)?;
+        let copy = ReleaseRecord {
+            id: new_release_id()?,
+            app: app.clone(),
+            build: source.build.clone(),
+            parent: Some(source.id.clone()),
+            created: wall(),
+            description: describe::rollback(&source.id),
+            actor: actor.0.clone(),
+            env: source.env.clone(),
+            rollback_of: Some(source.rollback_of.clone().unwrap_or(source.id.clone())),
+        };
+        let mut commit = Commit::new(app, StateChange::None);
+        let text = format!("created {} ({})", copy.id, copy.description);
+        commit.events.push(self.event(app, actor, "release:create", text));
+        commit.releases.push(copy.clone());
+        self.store.commit(commit, self.clock.now()).await?;
+        let request = PromoteRequest {
+            release: copy.id.clone(),
+            kind: PromotionKind::Rollback,
+            if_busy,
+            limit,
+            only: None,
+        };
+        let promotion = self.promote(app, request, actor).await?;
+        Ok((copy, promotion))
+    }
+
+    /// The last release whose promotion succeeded before the active one. What rollbacks left is skipped, so that two of
+    /// them do not go to and fro.
+    async fn last_good_before_active(&self, app: &AppName) -> Result<ReleaseRecord, RackError> {
+        let nothing = || RackError::NothingToRollBackTo(app.clone());
+        let entry = self.app(app)?;
+        let active = entry.app.serving.as_ref().map(|serving| serving.release.clone());
+        let active = active.ok_or_else(|| RackError::NothingActive(app.clone()))?;
+        let record = self.release(app, &active).await?;
+        let origin = record.rollback_of.unwrap_or(active);
+        let mut before = Some(origin);
+        while let Some(cursor) = before {
+            let page = self.store.releases(app, Some(&cursor), 100).await?;
+            before = page.last().map(|release| release.id.clone());
+            for release in page {
+                if release.rollback_of.is_none() && self.ever_succeeded(&release).await? {
+                    return Ok(release);
+                }
+            }
+        }
+        Err(nothing())
+    }
+
+    async fn ever_succeeded(&self, release: &ReleaseRecord) -> Result<bool, RackError> {
+        let promotions = self.store.promotions_of(&release.id).await?;
+        Ok(promotions
+            .iter()
+            .any(|promotion| promotion.outcome.as_deref() == Some("succeeded")))
+    }
+}
+
+/// The word of what a promotion was asked for.
+pub(crate) fn kind_word(kind: PromotionKind) -> &'static str {
+    match kind {
+        PromotionKind::Promote => "promote",
+        PromotionKind::Rollback => "rollback",
+        PromotionKind::Restart => "restart",
+        PromotionKind::Start => "start",
+    }
+}

@@ -1,0 +1,185 @@
+//! Commits one transition with the events that explain it and the promotion's record. Decide, record, then act.
+
+use std::sync::Arc;
+
+use hoist_core::id::SlotId;
+use hoist_core::model::{App, Observation, Outcome, Phase, Reason, Timestamp};
+use hoist_core::plan::{self, Transition};
+
+use super::words::{self, event_source};
+use super::Controller;
+use crate::clock::wall;
+use crate::error::with_causes;
+use crate::logs;
+use crate::store::{AppEntry, Commit, Event, PromotionRecord, StateChange, StoreError};
+
+/// Last log lines kept of a process at fault.
+const LAST_LINES: usize = 20;
+
+impl Controller {
+    /// Commits a transition. A conflict is no fault: the next pass decides again.
+    pub(super) async fn commit(
+        self: &Arc<Self>,
+        entry: Arc<AppEntry>,
+        transition: Transition,
+        seen: Observation,
+    ) {
+        let name = entry.app.name.clone();
+        let committed = self.commit_transition(&entry.app, &transition, &seen).await;
+        let what = format!("commit {name}");
+        match committed {
+            Ok(()) => drop(self.lock().failing.remove(&what)),
+            Err(StoreError::Conflict) => {}
+            Err(error) => {
+                tracing::warn!(app = %name, error = %with_causes(&error), "a transition could not be committed");
+                self.lock().failing.insert(what, with_causes(&error));
+                // A full disk stays full for a while: do not spin.
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
+        self.prober.refresh(&name);
+    }
+
+    async fn commit_transition(
+        &self,
+        app: &App,
+        transition: &Transition,
+        seen: &Observation,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let ticket = self.sequence.ticket().await?;
+        let mut after = app.clone();
+        plan::apply(&mut after, transition, ticket.version, now);
+        let state = match transition {
+            Transition::Deleted => StateChange::Delete {
+                expected: app.generation,
+            },
+            _ => StateChange::Update {
+                expected: app.generation,
+                app: Box::new(after.clone()),
+            },
+        };
+        let mut commit = Commit::new(&app.name, state);
+        if !matches!(transition, Transition::Deleted) {
+            commit.events = self.events_of(app, &after, transition, seen);
+            commit.promotions.extend(self.record_of(app, &after, transition, seen, now).await?);
+        }
+        let deleted = matches!(transition, Transition::Deleted);
+        self.store.commit(commit, now).await?;
+        if deleted {
+            // The record is gone: what is left of the app's files has no owner, and a crash here leaves them to the next start.
+            let _ = std::fs::remove_dir_all(self.layout.app(&app.name));
+            if self.lock().volumes_too.remove(&app.name) {
+                let _ = std::fs::remove_dir_all(self.layout.volumes(&app.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn events_of(
+        &self,
+        before: &App,
+        after: &App,
+        transition: &Transition,
+        seen: &Observation,
+    ) -> Vec<Event> {
+        let mut events = Vec::new();
+        let promotion = before.promotion.as_ref().map(|promotion| promotion.number);
+        let mut add = |kind: &str, source: String, text: String| {
+            events.push(Event {
+                id: 0,
+                app: before.name.clone(),
+                promotion,
+                at: wall(),
+                kind: kind.to_owned(),
+                source,
+                text,
+                actor: None,
+            });
+        };
+        let engine = self.engine.capabilities().engine;
+        if let Some((kind, text)) = words::transition_words(before, transition) {
+            add(kind, event_source(engine, "promotion"), text);
+        }
+        let (old, new) = (plan::status(before, seen), plan::status(after, seen));
+        if old != new {
+            let text = format!("Status: {} => {}", words::status_word(old), words::status_word(new));
+            add("app:status", event_source(engine, "app"), text);
+        }
+        events
+    }
+
+    /// The promotion's record after the transition; none when no promotion is concerned.
+    async fn record_of(
+        &self,
+        before: &App,
+        after: &App,
+        transition: &Transition,
+        seen: &Observation,
+        now: Timestamp,
+    ) -> Result<Option<PromotionRecord>, StoreError> {
+        let Some(promotion) = &before.promotion else {
+            return Ok(None);
+        };
+        let (Transition::Enter { .. } | Transition::End { .. }) = transition else {
+            return Ok(None);
+        };
+        let number = promotion.number;
+        let Some(mut record) = self.store.promotion(&before.name, number).await? else {
+            return Ok(None);
+        };
+        match transition {
+            Transition::Enter { phase } => {
+                let word = words::phase_word(phase).to_owned();
+                if record.report.phases.last().is_none_or(|(last, _)| *last != word) {
+                    record.report.phases.push((word, now.0));
+                }
+                if let Phase::RollingBack { reason, .. } = phase
+                    && record.report.last_lines.is_empty()
+                {
+                    record.report.last_lines = self.last_lines(before, reason, seen);
+                }
+            }
+            Transition::End { outcome } => {
+                record.ended = Some(wall());
+                record.report.ended = Some(now.0);
+                record.outcome = Some(words::outcome_word(outcome).to_owned());
+                let reason = match outcome {
+                    Outcome::RolledBack(reason) | Outcome::Failed(reason) => Some(reason),
+                    Outcome::Succeeded | Outcome::Superseded | Outcome::Cancelled => None,
+                };
+                record.reason = reason.map(plan::explain::explain_reason);
+                record.report.hint = reason.and_then(|reason| words::reason_hint(before, reason));
+                record.report.serving = Some(words::serving_words(after));
+            }
+            _ => {}
+        }
+        Ok(Some(record))
+    }
+
+    /// What the process at fault said last.
+    fn last_lines(&self, app: &App, reason: &Reason, seen: &Observation) -> Vec<(u64, String, String)> {
+        let directory = self.layout.logs(&app.name);
+        let file = match reason {
+            Reason::ExitedBeforeReady { slot, .. }
+            | Reason::CannotRun { slot, .. }
+            | Reason::Hopeless { slot, .. }
+            | Reason::NotReadyInTime { slot, .. } => {
+                let SlotId { workload, slot } = slot;
+                let process = seen.engine.workloads.get(workload).and_then(|slots| slots.get(slot));
+                process.map(|process| format!("service.{}.{}.log", workload.service, process.id))
+            }
+            Reason::ReleaseCommandFailed(_) => {
+                let number = app.promotion.as_ref().map(|promotion| promotion.number);
+                let own = self.lock();
+                let process = own.seen.task_processes.iter().find(|(id, _)| {
+                    matches!(id, hoist_engine::TaskId::ReleaseCommand(_, n) if Some(*n) == number)
+                });
+                process.map(|(_, process)| format!("release.{process}.log"))
+            }
+            _ => None,
+        };
+        file.map(|file| logs::last_lines(&directory.join(file), LAST_LINES))
+            .unwrap_or_default()
+    }
+}

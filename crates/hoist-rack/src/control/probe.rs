@@ -1,0 +1,327 @@
+//! The gate's eyes: asks each process from outside whether it may take requests. One module for all engines.
+//!
+//! One task per incarnation of a process. Before ready it asks after 25 ms, then ever slower up to 250 ms; afterwards at
+//! the interval of its health check, or at once when the control loop needs a fresh answer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hoist_core::id::{AppName, ProcessId, SlotId, Version};
+use hoist_core::limits;
+use hoist_core::model::{Probe, ProbeLook, Unready};
+use hoist_engine::Engine;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::sequence::Sequence;
+
+/// Failures in a row that take a ready process out of the route.
+const FAILURES_MAX: u32 = 3;
+/// How long a process may listen on nothing before its other sockets are looked at.
+const ELSEWHERE_AFTER: Duration = Duration::from_millis(400);
+
+/// How a process is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The question.
+    pub question: Question,
+    /// How long one answer may take.
+    pub timeout: Duration,
+    /// The pause between questions to a ready process.
+    pub interval: Duration,
+}
+
+/// What a process is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Whether it has run long enough: it has no port.
+    Age(Duration),
+    /// Whether its port accepts.
+    Accepts,
+    /// Whether GET of the path gets any answer below 500.
+    AnyAnswer {
+        /// The path.
+        path: String,
+    },
+    /// Whether GET of the path gets 200 to 399.
+    GoodAnswer {
+        /// The path.
+        path: String,
+    },
+    /// Whether a command beside the process exits 0.
+    Command(Vec<String>),
+}
+
+/// One incarnation of a process that is to be asked.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its supervisor.
+    pub process: ProcessId,
+    /// Which incarnation under that supervisor.
+    pub restarts: u32,
+    /// Where it was told to listen.
+    pub address: Option<SocketAddr>,
+    /// How it is asked.
+    pub check: Check,
+}
+
+/// Asks processes and remembers their answers.
+pub struct Prober {
+    engine: Arc<dyn Engine>,
+    sequence: Arc<Sequence>,
+    wake: Arc<Notify>,
+    watched: Mutex<HashMap<SlotId, Watched>>,
+}
+
+struct Watched {
+    incarnation: (ProcessId, u32),
+    answer: Option<Answer>,
+    refresh: Arc<Notify>,
+    task: AbortHandle,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Answer {
+    look: Version,
+    probe: Probe,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Prober {
+    /// A prober without targets. It notifies `wake` when an answer changes or a fresh one was asked for.
+    pub fn new(engine: Arc<dyn Engine>, sequence: Arc<Sequence>, wake: Arc<Notify>) -> Self {
+        Self {
+            engine,
+            sequence,
+            wake,
+            watched: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Asks exactly these from now on. An incarnation that is asked already goes on being asked.
+    pub fn watch(self: &Arc<Self>, targets: Vec<Target>) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted: BTreeSet<&SlotId> = targets.iter().map(|target| &target.slot).collect();
+        watched.retain(|slot, _| wanted.contains(slot));
+        for target in targets {
+            let incarnation = (target.process.clone(), target.restarts);
+            let known = watched
+                .get(&target.slot)
+                .is_some_and(|watched| watched.incarnation == incarnation);
+            if known {
+                continue;
+            }
+            let slot = target.slot.clone();
+            let refresh = Arc::new(Notify::new());
+            let task = tokio::spawn(self.clone().ask_for_ever(target, refresh.clone())).abort_handle();
+            let entry = Watched {
+                incarnation,
+                answer: None,
+                refresh,
+                task,
+            };
+            watched.insert(slot, entry);
+        }
+    }
+
+    /// Asks all processes of an app again now.
+    pub fn refresh(&self, app: &AppName) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for (slot, entry) in watched.iter() {
+            if slot.workload.app == *app {
+                entry.refresh.notify_one();
+            }
+        }
+    }
+
+    /// The answers of an app's processes. `fresh` is the number of a look that begins now: what an app without processes
+    /// to ask has instead of answers.
+    pub fn look(&self, app: &AppName, fresh: Version) -> ProbeLook {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut look = fresh;
+        let mut slots = BTreeMap::new();
+        for (slot, entry) in watched.iter().filter(|(slot, _)| slot.workload.app == *app) {
+            if let Some(answer) = &entry.answer {
+                look = look.min(answer.look);
+                slots.insert(slot.clone(), answer.probe.clone());
+            }
+        }
+        ProbeLook { look, slots }
+    }
+
+    async fn ask_for_ever(self: Arc<Self>, target: Target, refresh: Arc<Notify>) {
+        let mut asking = Asking::new(target);
+        loop {
+            let Ok((look, ())) = self.sequence.look(|| ()).await else {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            };
+            let found = asking.ask(&*self.engine).await;
+            let probe = asking.settle(found);
+            self.remember(&asking.target, Answer { look, probe });
+            let pause = asking.pause();
+            if timeout(pause, refresh.notified()).await.is_ok() {
+                asking.hurry();
+            }
+        }
+    }
+
+    fn remember(&self, target: &Target, answer: Answer) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = watched.get_mut(&target.slot) else {
+            return;
+        };
+        if entry.incarnation != (target.process.clone(), target.restarts) {
+            return;
+        }
+        entry.answer = Some(answer);
+        // Also when nothing changed: the loop may wait for a newer look.
+        self.wake.notify_one();
+    }
+}
+
+/// The state of asking one incarnation.
+struct Asking {
+    target: Target,
+    began: Instant,
+    was_ready: bool,
+    failures: u32,
+    pause: Duration,
+    elsewhere: Option<Vec<u16>>,
+}
+
+impl Asking {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            began: Instant::now(),
+            was_ready: false,
+            failures: 0,
+            pause: limits::PROBE_FIRST.into(),
+            elsewhere: None,
+        }
+    }
+
+    /// Asks once. `Err` says why not, and whether waiting can help.
+    async fn ask(&mut self, engine: &dyn Engine) -> Result<(), (Unready, bool)> {
+        let check = self.target.check.clone();
+        let soft = |unready| (unready, false);
+        match (&check.question, self.target.address) {
+            (Question::Age(age), _) => {
+                (self.began.elapsed() >= *age).then_some(()).ok_or(soft(Unready::TooYoung))
+            }
+            (Question::Command(argv), _) => {
+                let code = engine.check(&self.target.slot, argv, check.timeout).await;
+                match code {
+                    Ok(0) => Ok(()),
+                    Ok(code) => Err(soft(Unready::CheckFailed { code })),
+                    Err(_) => Err(soft(Unready::CheckFailed { code: 255 })),
+                }
+            }
+            (_, None) => Err(soft(Unready::NotListening)),
+            (question, Some(address)) => {
+                let Ok(Ok(stream)) = timeout(check.timeout, TcpStream::connect(address)).await else {
+                    return Err(self.look_elsewhere(engine, address.port()).await);
+                };
+                let path = match question {
+                    Question::AnyAnswer { path } | Question::GoodAnswer { path } => path,
+                    _ => return Ok(()),
+                };
+                let status = timeout(check.timeout, get_status(stream, address, path)).await;
+                let status = status.ok().flatten();
+                let good = status.is_some_and(|status| match question {
+                    Question::AnyAnswer { .. } => status < 500,
+                    _ => (200..400).contains(&status),
+                });
+                let path = path.clone();
+                good.then_some(()).ok_or(soft(Unready::BadAnswer { path, status }))
+            }
+        }
+    }
+
+    /// Nothing accepts on its port: does it listen on another? Twice the same answer makes it certain.
+    async fn look_elsewhere(&mut self, engine: &dyn Engine, wanted: u16) -> (Unready, bool) {
+        if self.began.elapsed() < ELSEWHERE_AFTER {
+            return (Unready::NotListening, false);
+        }
+        let mut ports = engine.listening(&self.target.slot).await.unwrap_or_default();
+        ports.sort_unstable();
+        ports.dedup();
+        if ports.is_empty() || ports.contains(&wanted) {
+            self.elsewhere = None;
+            return (Unready::NotListening, false);
+        }
+        let certain = self.elsewhere.replace(ports.clone()) == Some(ports.clone());
+        (Unready::ListensElsewhere { ports, wanted }, certain)
+    }
+
+    /// Turns an answer into a verdict: a ready process is not dropped for one bad answer.
+    fn settle(&mut self, found: Result<(), (Unready, bool)>) -> Probe {
+        match found {
+            Ok(()) => {
+                self.was_ready = true;
+                self.failures = 0;
+                Probe::Ready
+            }
+            Err((unready, hopeless)) => {
+                self.failures += 1;
+                let refused = matches!(unready, Unready::NotListening | Unready::ListensElsewhere { .. });
+                if self.was_ready && !refused && self.failures < FAILURES_MAX {
+                    return Probe::Ready;
+                }
+                if hopeless && !self.was_ready {
+                    return Probe::Hopeless(unready);
+                }
+                Probe::Unready(unready)
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Duration {
+        if self.was_ready && self.failures == 0 {
+            return self.target.check.interval;
+        }
+        if let Question::Age(age) = self.target.check.question
+            && !self.was_ready
+        {
+            return age.saturating_sub(self.began.elapsed()).max(Duration::from_millis(1));
+        }
+        let pause = self.pause;
+        self.pause = (pause * 3 / 2).min(limits::PROBE_SLOWEST.into());
+        pause
+    }
+
+    fn hurry(&mut self) {
+        self.pause = limits::PROBE_FIRST.into();
+    }
+}
+
+/// GET of a path; the answer's status, or none when no HTTP answer came.
+async fn get_status(stream: TcpStream, address: SocketAddr, path: &str) -> Option<u16> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .ok()?;
+    let request = http::Request::get(path)
+        .header(http::header::HOST, address.to_string())
+        .header(http::header::USER_AGENT, "hoist-probe")
+        .header(http::header::CONNECTION, "close")
+        .body(Empty::<bytes::Bytes>::new())
+        .ok()?;
+    let connection = tokio::spawn(connection);
+    let answer = sender.send_request(request).await;
+    connection.abort();
+    Some(answer.ok()?.status().as_u16())
+}

@@ -1,0 +1,150 @@
+//! The words of events, phases and outcomes: one word each, the same everywhere.
+
+use hoist_core::id::SlotId;
+use hoist_core::model::{App, Outcome, Phase, Reason, ResizeStage};
+use hoist_core::plan::{self, AppStatus, Transition};
+
+/// Where an event line comes from: `system/local/web.1`.
+pub fn event_source(engine: &str, object: &str) -> String {
+    format!("system/{engine}/{object}")
+}
+
+/// The word of a phase.
+pub fn phase_word(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Preparing => "preparing",
+        Phase::Starting => "starting",
+        Phase::Replacing(_) => "replacing",
+        Phase::Shifting => "shifting",
+        Phase::Draining => "draining",
+        Phase::RollingBack { .. } => "rolling-back",
+    }
+}
+
+/// The word of an outcome.
+pub fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::RolledBack(_) => "rolled-back",
+        Outcome::Failed(_) => "failed",
+        Outcome::Superseded => "superseded",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
+/// The word of an app's status.
+pub fn status_word(status: AppStatus) -> &'static str {
+    match status {
+        AppStatus::Created => "created",
+        AppStatus::Running => "running",
+        AppStatus::Updating => "updating",
+        AppStatus::RollingBack => "rolling-back",
+        AppStatus::Degraded => "degraded",
+        AppStatus::Stopped => "stopped",
+        AppStatus::Failed => "failed",
+        AppStatus::Deleting => "deleting",
+    }
+}
+
+/// `web.1`
+pub(super) fn slot_words(slot: &SlotId) -> String {
+    format!("{}.{}", slot.workload.service, slot.slot)
+}
+
+/// The event of a transition: its kind and its line. Some transitions are nobody's business.
+pub(super) fn transition_words(app: &App, transition: &Transition) -> Option<(&'static str, String)> {
+    let target = app.promotion.as_ref().map(|promotion| promotion.target.to_string());
+    let target = target.unwrap_or_default();
+    Some(match transition {
+        Transition::Enter { phase } => match phase {
+            Phase::Preparing => ("release:prepare", "running the release command".to_owned()),
+            Phase::Starting => ("release:start", format!("starting the processes of {target}")),
+            Phase::Replacing(_) => (
+                "release:replace",
+                "replacing what must not run twice; its requests are held".to_owned(),
+            ),
+            Phase::Shifting => ("release:shift", format!("all ready: moving traffic to {target}")),
+            Phase::Draining => (
+                "release:drain",
+                format!("{target} serves; old processes finish their requests"),
+            ),
+            Phase::RollingBack { reason, .. } => (
+                "release:rollback",
+                format!("rolling back: {}", plan::explain::explain_reason(reason)),
+            ),
+        },
+        Transition::End { outcome } => match outcome {
+            Outcome::Succeeded => ("release:finish", format!("{target} is active")),
+            Outcome::RolledBack(reason) => (
+                "release:fail",
+                format!("rolled back: {}", plan::explain::explain_reason(reason)),
+            ),
+            Outcome::Failed(reason) => {
+                ("release:fail", format!("failed: {}", plan::explain::explain_reason(reason)))
+            }
+            Outcome::Superseded => ("release:supersede", "superseded by a newer promotion".to_owned()),
+            Outcome::Cancelled => ("release:cancel", "cancelled".to_owned()),
+        },
+        Transition::Retire { workload } => (
+            "process:retire",
+            format!("{} of {} retired", workload.service, workload.attempt),
+        ),
+        Transition::ResizeBegun { service, from, to } => {
+            ("scale:start", format!("scaling {service} from {from} to {to}"))
+        }
+        Transition::ResizeAdvanced { service, stage } => {
+            let ResizeStage::Removing = stage else {
+                return None;
+            };
+            ("scale:remove", format!("{service}: leaving processes finished their requests"))
+        }
+        Transition::Resized { service, from, to } => {
+            ("scale:finish", format!("scaled {service} from {from} to {to}"))
+        }
+        Transition::ResizeFailed {
+            service,
+            from,
+            to,
+            reason,
+        } => (
+            "scale:fail",
+            format!(
+                "{service} stays at {from}, not {to}: {}",
+                plan::explain::explain_reason(reason)
+            ),
+        ),
+        Transition::Stopped => ("app:stop", "stopped".to_owned()),
+        Transition::RouterChanged { .. } | Transition::Deleted => return None,
+    })
+}
+
+/// What serves after a promotion ended, in a few words.
+pub(super) fn serving_words(app: &App) -> String {
+    match &app.serving {
+        Some(serving) => format!("{} serves", serving.release),
+        None => "nothing serves".to_owned(),
+    }
+}
+
+/// One thing that mends it.
+pub(super) fn reason_hint(app: &App, reason: &Reason) -> Option<String> {
+    use hoist_core::model::Unready;
+    let name = &app.name;
+    Some(match reason {
+        Reason::Hopeless {
+            found: Unready::ListensElsewhere { .. },
+            ..
+        } => "make the process listen on the port in $PORT".to_owned(),
+        Reason::NotReadyInTime {
+            found: Some(Unready::BadAnswer { path, .. }),
+            ..
+        } => format!("mend what GET {path} answers, or change `health` in the manifest"),
+        Reason::NotReadyInTime { .. } => {
+            "make the process listen on $PORT sooner, or raise `health.grace` in the manifest".to_owned()
+        }
+        Reason::NoCapacity { .. } => "free memory, or lower `scale.memory` in the manifest".to_owned(),
+        Reason::DeadlineExceeded { .. } => "deploy again with a longer --timeout".to_owned(),
+        Reason::Cancelled(_) => return None,
+        _ => format!("hoist logs -a {name}, mend it, then deploy again"),
+    })
+}

@@ -1,0 +1,291 @@
+//! Why the rack refuses, for whom, and what helps. The one table that turns an error into an answer is here.
+
+use hoist_api::error::{ErrorBody, ErrorCode};
+use hoist_core::id::{AppName, BuildId, InvalidId, ReleaseId, ServiceName, Version};
+use hoist_core::manifest::{InvalidEnv, ManifestError, MissingNames};
+use hoist_core::plan::CommandError;
+use hoist_engine::EngineError;
+
+use crate::secrets::SecretError;
+use crate::store::StoreError;
+
+/// Everything that a request can meet.
+#[derive(Debug, thiserror::Error)]
+pub enum RackError {
+    /// There is no such app.
+    #[error("there is no app `{0}`")]
+    NoApp(AppName),
+    /// There is no such build of the app.
+    #[error("app `{app}` has no build {build}")]
+    NoBuild {
+        /// The app.
+        app: AppName,
+        /// The build.
+        build: BuildId,
+    },
+    /// There is no such release of the app.
+    #[error("app `{app}` has no release {release}")]
+    NoReleaseNamed {
+        /// The app.
+        app: AppName,
+        /// The release.
+        release: ReleaseId,
+    },
+    /// There is no such promotion of the app.
+    #[error("app `{app}` has no promotion {number}")]
+    NoPromotion {
+        /// The app.
+        app: AppName,
+        /// The promotion.
+        number: Version,
+    },
+    /// The app has no such service.
+    #[error("app `{app}` has no service `{service}`")]
+    NoService {
+        /// The app.
+        app: AppName,
+        /// The service.
+        service: ServiceName,
+    },
+    /// The name is taken.
+    #[error("there is an app `{0}` already")]
+    AppExists(AppName),
+    /// Another app answers under a host that this one would have.
+    #[error("the host {host} belongs to app `{owner}`")]
+    HostTaken {
+        /// The host.
+        host: String,
+        /// Whose it is.
+        owner: AppName,
+    },
+    /// Nothing was deployed yet.
+    #[error("app `{0}` has no release yet")]
+    NoRelease(AppName),
+    /// Nothing serves.
+    #[error("app `{0}` has no release that serves")]
+    NothingActive(AppName),
+    /// No promotion is in flight.
+    #[error("no promotion of app `{0}` is in flight")]
+    NothingInFlight(AppName),
+    /// No earlier release ever served.
+    #[error("no release of app `{0}` served before the active one")]
+    NothingToRollBackTo(AppName),
+    /// The release was never built.
+    #[error("release {0} has no build: only variables were set so far")]
+    NotBuilt(ReleaseId),
+    /// The newest release is not what the caller thought.
+    #[error("the env changed meanwhile: {found} is newer than {expected}")]
+    EnvMoved {
+        /// What the caller saw.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The caller did not repeat the name.
+    #[error("deleting app `{0}` needs its name again")]
+    Unconfirmed(AppName),
+    /// A name or id breaks its rule.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// A variable cannot be passed to a process.
+    #[error(transparent)]
+    InvalidEnv(#[from] InvalidEnv),
+    /// The manifest does not hold.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The environment lacks what the manifest requires.
+    #[error("service `{service}`: {source}")]
+    MissingEnv {
+        /// The service that requires it.
+        service: ServiceName,
+        /// What is missing.
+        source: MissingNames,
+    },
+    /// The upload is not what an upload is.
+    #[error("the upload is not usable: {0}")]
+    Archive(String),
+    /// The upload is larger than the rack takes.
+    #[error("the upload is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The engine of this rack does not do that.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The request is malformed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The planner refuses.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The keys failed.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The machine failed.
+    #[error("could not {doing}")]
+    Io {
+        /// What it was doing.
+        doing: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another rack runs on the data directory.
+    #[error("another rack runs on {data_dir} ({holder})", data_dir = data_dir.display())]
+    Busy {
+        /// The directory.
+        data_dir: std::path::PathBuf,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The rack is on its way out.
+    #[error("the rack is stopping")]
+    Stopping,
+}
+
+impl RackError {
+    /// Wraps what the machine answered.
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+
+    /// The code for programs.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoApp(_) => ErrorCode::AppNotFound,
+            Self::NoBuild { .. } => ErrorCode::BuildNotFound,
+            Self::NoReleaseNamed { .. } => ErrorCode::ReleaseNotFound,
+            Self::NoPromotion { .. } => ErrorCode::PromotionNotFound,
+            Self::NoService { .. } => ErrorCode::ServiceNotFound,
+            Self::AppExists(_) => ErrorCode::AppExists,
+            Self::HostTaken { .. } => ErrorCode::HostTaken,
+            Self::NoRelease(_) => ErrorCode::NoRelease,
+            Self::NothingActive(_) => ErrorCode::NothingActive,
+            Self::NothingInFlight(_) => ErrorCode::NothingInFlight,
+            Self::NothingToRollBackTo(_) => ErrorCode::NothingToRollBackTo,
+            Self::NotBuilt(_) => ErrorCode::BuildNotComplete,
+            Self::EnvMoved { .. } => ErrorCode::Conflict,
+            Self::Unconfirmed(_) => ErrorCode::ConfirmationRequired,
+            Self::InvalidId(_) => ErrorCode::InvalidName,
+            Self::InvalidEnv(_) | Self::MissingEnv { .. } => ErrorCode::InvalidEnv,
+            Self::Manifest(_) => ErrorCode::InvalidManifest,
+            Self::Archive(_) => ErrorCode::InvalidArchive,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Unsupported(_) => ErrorCode::Unsupported,
+            Self::Invalid(_) => ErrorCode::InvalidRequest,
+            Self::Command(error) => command_code(error),
+            Self::Store(error) => store_code(error),
+            Self::Engine(error) if error.retryable() => ErrorCode::Unavailable,
+            Self::Engine(_) => ErrorCode::Unsupported,
+            Self::Io { source, .. } if is_full(source) => ErrorCode::StorageFull,
+            Self::Stopping | Self::Busy { .. } => ErrorCode::Unavailable,
+            Self::Secret(_) | Self::Io { .. } => ErrorCode::Internal,
+        }
+    }
+
+    /// One thing to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoApp(_) => "hoist apps".to_owned(),
+            Self::NoBuild { app, .. } => format!("hoist builds -a {app}"),
+            Self::NoReleaseNamed { app, .. } => format!("hoist releases -a {app}"),
+            Self::NoPromotion { app, .. } => format!("hoist promotions -a {app}"),
+            Self::NoService { app, .. } => format!("hoist ps -a {app}"),
+            Self::NoRelease(app) | Self::NothingActive(app) => format!("hoist deploy -a {app}"),
+            Self::NothingToRollBackTo(app) => format!("hoist releases -a {app}, then name one of them"),
+            Self::NotBuilt(_) => "hoist deploy".to_owned(),
+            Self::EnvMoved { .. } => "hoist env, then set it again".to_owned(),
+            Self::Unconfirmed(app) => format!("hoist apps delete {app} --confirm {app}"),
+            Self::MissingEnv { source, .. } => source.hint(),
+            Self::Archive(_) => "send the source directory as a plain tar archive".to_owned(),
+            Self::Busy { .. } => "use that rack, stop it with `hoist rack stop`, or choose another --data-dir".to_owned(),
+            Self::HostTaken { .. } => "choose another name".to_owned(),
+            Self::Command(error) => return command_hint(error),
+            error if error.code() == ErrorCode::StorageFull => {
+                "free space on the rack's disk; what serves goes on serving".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    /// The answer, with its cause in the message, since the cause is what helps.
+    pub fn body(&self, request_id: &str) -> ErrorBody {
+        ErrorBody {
+            code: self.code(),
+            message: with_causes(self),
+            hint: self.hint(),
+            request_id: request_id.to_owned(),
+        }
+    }
+}
+
+/// An error and all its causes in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn store_code(error: &StoreError) -> ErrorCode {
+    match error {
+        StoreError::Sql { source, .. } => match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => ErrorCode::StorageFull,
+            _ => ErrorCode::Internal,
+        },
+        StoreError::Unwritten { full: true, .. } => ErrorCode::StorageFull,
+        StoreError::Conflict => ErrorCode::Conflict,
+        StoreError::Closed => ErrorCode::Unavailable,
+        StoreError::Newer { .. } | StoreError::Unreadable(_) | StoreError::Unwritten { .. } => {
+            ErrorCode::Internal
+        }
+    }
+}
+
+/// Whether the machine has no room left.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn command_code(error: &CommandError) -> ErrorCode {
+    match error {
+        CommandError::InProgress { .. } => ErrorCode::PromotionInProgress,
+        CommandError::Deleting => ErrorCode::AppDeleting,
+        CommandError::UnknownService { .. } => ErrorCode::ServiceNotFound,
+        CommandError::NotActive { .. } | CommandError::NeverDeployed => ErrorCode::NothingActive,
+        CommandError::NothingInFlight => ErrorCode::NothingInFlight,
+        CommandError::Singleton { .. } => ErrorCode::InvalidRequest,
+        CommandError::AlreadyGoingBack
+        | CommandError::AlreadySwitched
+        | CommandError::AlreadyStopped => ErrorCode::Conflict,
+    }
+}
+
+fn command_hint(error: &CommandError) -> Option<String> {
+    Some(match error {
+        CommandError::InProgress { .. } => {
+            "wait for it with --if-busy wait, or end it with --if-busy supersede".to_owned()
+        }
+        CommandError::NeverDeployed => "hoist deploy".to_owned(),
+        CommandError::AlreadySwitched => "hoist releases rollback".to_owned(),
+        CommandError::AlreadyStopped => "hoist start".to_owned(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,28 @@
+//! Keeps logs within their limits, once a minute.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use crate::logs;
+use crate::rack::Rack;
+
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Sweeps until the rack ends.
+pub(crate) async fn run(rack: Weak<Rack>) {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let Some(rack) = rack.upgrade() else {
+            return;
+        };
+        let alive = rack.controller.process_ids();
+        let directories: Vec<_> = rack.store.snapshot().apps.keys().map(|app| rack.layout.logs(app)).collect();
+        drop(rack);
+        let sweep = move || {
+            for directory in directories {
+                logs::sweep(&directory, |name| alive.iter().any(|id| name.contains(id.as_str())));
+            }
+        };
+        let _ = tokio::task::spawn_blocking(sweep).await;
+    }
+}

@@ -1,0 +1,303 @@
+//! From a release's rows to what engines and the planner need of it. The only place that opens environments.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hoist_core::id::{AppName, BuildId, ReleaseId, ServiceName, Version};
+use hoist_core::limits;
+use hoist_core::manifest::{self, Dialect, Manifest, Service};
+use hoist_core::model::{Fingerprint, Millis, Release, Workload};
+use hoist_engine::{
+    ProcessSpec, RestartPolicy, Secret, TaskId, TaskSpec, Tree, WorkloadSpec,
+};
+use sha2::{Digest, Sha256};
+
+use crate::control::{Check, Question};
+use crate::error::RackError;
+use crate::layout::Layout;
+use crate::secrets::{Env, Keyring};
+use crate::store::{BuildRecord, ReleaseRecord, Store};
+
+/// Bytes of log that one process may keep before its oldest lines go.
+pub(crate) const PROCESS_LOG_BYTES_MAX: u64 = 16 << 20;
+
+/// A release with its build and its manifest, read with the release's own environment.
+pub struct ReleaseDetail {
+    /// The release.
+    pub record: ReleaseRecord,
+    /// Its build.
+    pub build: BuildRecord,
+    /// What the build's manifest says under this environment.
+    pub manifest: Manifest,
+}
+
+/// Reads releases and keeps those in use at hand.
+pub struct Releases {
+    store: Arc<Store>,
+    keyring: Arc<Keyring>,
+    layout: Layout,
+    rack: String,
+    known: Mutex<HashMap<ReleaseId, Arc<ReleaseDetail>>>,
+}
+
+impl Releases {
+    /// Of one store.
+    pub fn new(store: Arc<Store>, keyring: Arc<Keyring>, layout: Layout, rack: String) -> Self {
+        Self {
+            store,
+            keyring,
+            layout,
+            rack,
+            known: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// A release, complete enough to be promoted.
+    pub async fn detail(
+        &self,
+        app: &AppName,
+        id: &ReleaseId,
+    ) -> Result<Arc<ReleaseDetail>, RackError> {
+        if let Some(known) = self.lock().get(id) {
+            return Ok(known.clone());
+        }
+        let record = self
+            .store
+            .release(app, id)
+            .await?
+            .ok_or_else(|| RackError::NoReleaseNamed {
+                app: app.clone(),
+                release: id.clone(),
+            })?;
+        let build = record.build.clone().ok_or(RackError::NotBuilt(id.clone()))?;
+        let build = self
+            .store
+            .build(app, &build)
+            .await?
+            .ok_or(RackError::NotBuilt(id.clone()))?;
+        let (file, text) = build.manifest.as_ref().ok_or(RackError::NotBuilt(id.clone()))?;
+        let env = self.keyring.open_env(app, &record.env)?;
+        let (manifest, _) = manifest::read_with(Dialect::of_file(file), file, text, &env)?;
+        let detail = Arc::new(ReleaseDetail {
+            record,
+            build,
+            manifest,
+        });
+        self.lock().insert(id.clone(), detail.clone());
+        Ok(detail)
+    }
+
+    /// A release that was read before.
+    pub fn known(&self, id: &ReleaseId) -> Option<Arc<ReleaseDetail>> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Forgets releases that nothing names any more.
+    pub fn retain(&self, named: impl Fn(&ReleaseId) -> bool) {
+        self.lock().retain(|id, _| named(id));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ReleaseId, Arc<ReleaseDetail>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The variables of a release, opened.
+    pub fn env(&self, record: &ReleaseRecord) -> Result<Env, RackError> {
+        Ok(self.keyring.open_env(&record.app, &record.env)?)
+    }
+
+    /// Seals variables for a release of `app`.
+    pub fn seal(&self, app: &AppName, env: &Env) -> Result<Vec<u8>, RackError> {
+        Ok(self.keyring.seal(app, env)?)
+    }
+
+    /// The planner's view. Fails when the environment lacks what the manifest requires.
+    pub fn planned(&self, detail: &ReleaseDetail) -> Result<Release, RackError> {
+        let mut fingerprints = BTreeMap::new();
+        for (name, service) in &detail.manifest.services {
+            fingerprints.insert(name.clone(), self.fingerprint(detail, name, service)?);
+        }
+        manifest::to_release(
+            &detail.manifest,
+            detail.record.id.clone(),
+            detail.build.id.clone(),
+            &fingerprints,
+        )
+        .map_err(|error| RackError::Invalid(error.to_string()))
+    }
+
+    /// What an engine needs to hold a workload.
+    pub fn workload(
+        &self,
+        detail: &ReleaseDetail,
+        workload: &Workload,
+    ) -> Result<WorkloadSpec, RackError> {
+        let name = &workload.id.service;
+        let service = detail
+            .manifest
+            .service(name)
+            .ok_or_else(|| RackError::NoService {
+                app: workload.id.app.clone(),
+                service: name.clone(),
+            })?;
+        let argv = service
+            .command
+            .as_ref()
+            .map(manifest::CommandLine::argv)
+            .ok_or_else(|| RackError::Unsupported(format!("service `{name}` has no command")))?;
+        let source = format!("service/{name}");
+        Ok(WorkloadSpec {
+            id: workload.id.clone(),
+            release: workload.release.clone(),
+            process: self.process(detail, name, service, argv, source)?,
+            port: service.port.is_some(),
+            restart: RestartPolicy::Always,
+        })
+    }
+
+    /// The release command of a promotion, with the env and limits of `web`, or of the first service without one.
+    pub fn release_command(
+        &self,
+        detail: &ReleaseDetail,
+        promotion: Version,
+        limit: Duration,
+    ) -> Result<Option<TaskSpec>, RackError> {
+        let Some(command) = &detail.manifest.release_command else {
+            return Ok(None);
+        };
+        let services = &detail.manifest.services;
+        let web = services.iter().find(|(name, _)| name.as_str() == "web");
+        let Some((name, service)) = web.or(services.first()) else {
+            return Ok(None);
+        };
+        let process = self.process(detail, name, service, command.argv(), "release".to_owned())?;
+        Ok(Some(TaskSpec {
+            id: TaskId::ReleaseCommand(detail.record.app.clone(), promotion),
+            process,
+            limit,
+        }))
+    }
+
+    fn process(
+        &self,
+        detail: &ReleaseDetail,
+        name: &ServiceName,
+        service: &Service,
+        argv: Vec<String>,
+        log_source: String,
+    ) -> Result<ProcessSpec, RackError> {
+        let app = &detail.record.app;
+        let env = self.process_env(detail, name, service, true)?;
+        Ok(ProcessSpec {
+            argv,
+            env: env.into_iter().map(|(key, value)| (key, Secret::new(value))).collect(),
+            tree: Tree::Slug(self.layout.slug(app, &detail.build.id)),
+            volumes: service
+                .volumes
+                .iter()
+                .map(|volume| (self.layout.volume(app, &volume.name), volume.path.clone()))
+                .collect(),
+            memory_bytes: service.memory_bytes,
+            cpu_millicores: u64::from(service.cpu_millicores),
+            pids_max: 0,
+            stop_grace: service.stop_grace.into(),
+            log_dir: self.layout.logs(app),
+            log_source,
+            log_bytes_max: PROCESS_LOG_BYTES_MAX,
+        })
+    }
+
+    /// Everything but `PORT`, which is the engine's.
+    fn process_env(
+        &self,
+        detail: &ReleaseDetail,
+        name: &ServiceName,
+        service: &Service,
+        with_release: bool,
+    ) -> Result<Env, RackError> {
+        let mut system = Env::from([
+            ("RACK".to_owned(), self.rack.clone()),
+            ("APP".to_owned(), detail.record.app.to_string()),
+            ("BUILD".to_owned(), detail.build.id.to_string()),
+            ("BUILD_DESCRIPTION".to_owned(), detail.build.description.clone()),
+            (
+                "BUILD_GIT_SHA".to_owned(),
+                detail.build.git_sha.clone().unwrap_or_default(),
+            ),
+            ("SERVICE".to_owned(), name.to_string()),
+        ]);
+        if with_release {
+            system.insert("RELEASE".to_owned(), detail.record.id.to_string());
+        }
+        let env = self.env(&detail.record)?;
+        manifest::process_env(service, &env, &system).map_err(|source| RackError::MissingEnv {
+            service: name.clone(),
+            source,
+        })
+    }
+
+    /// Digests all that a process is started with, `RELEASE` aside.
+    fn fingerprint(
+        &self,
+        detail: &ReleaseDetail,
+        name: &ServiceName,
+        service: &Service,
+    ) -> Result<Fingerprint, RackError> {
+        let mut digest = Sha256::new();
+        let mut add = |part: &str| {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part.as_bytes());
+        };
+        for (key, value) in self.process_env(detail, name, service, false)? {
+            add(&key);
+            add(&value);
+        }
+        let argv = service.command.as_ref().map(manifest::CommandLine::argv);
+        argv.unwrap_or_default().iter().for_each(|word| add(word));
+        for volume in &service.volumes {
+            add(&volume.name);
+            add(&volume.path);
+        }
+        add(&format!(
+            "{} {} {} {:?}",
+            service.memory_bytes, service.cpu_millicores, service.stop_grace.0, service.port
+        ));
+        Ok(Fingerprint(digest.finalize().into()))
+    }
+}
+
+/// How processes of a service are asked whether they are ready.
+pub(crate) fn check_of(service: &Service) -> Check {
+    let question = match (&service.health.check, service.port.is_some()) {
+        (manifest::Check::Command(command), _) => Question::Command(command.argv()),
+        (_, false) => Question::Age(limits::READY_AFTER.into()),
+        (manifest::Check::Unset, true) => Question::AnyAnswer {
+            path: "/".to_owned(),
+        },
+        (manifest::Check::Path(path), true) => Question::GoodAnswer { path: path.clone() },
+        (manifest::Check::Disabled, true) => Question::Accepts,
+    };
+    Check {
+        question,
+        timeout: service.health.timeout.into(),
+        interval: service.health.interval.max(Millis(1_000)).into(),
+    }
+}
+
+/// Names of builds and releases that a fresh random source makes.
+pub(crate) fn new_build_id() -> Result<BuildId, RackError> {
+    Ok(BuildId::from_random(random()?))
+}
+
+/// See [`new_build_id`].
+pub(crate) fn new_release_id() -> Result<ReleaseId, RackError> {
+    Ok(ReleaseId::from_random(random()?))
+}
+
+fn random() -> Result<[u8; 16], RackError> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|_| RackError::Secret(crate::secrets::SecretError::Random))?;
+    Ok(bytes)
+}

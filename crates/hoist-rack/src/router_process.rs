@@ -1,0 +1,119 @@
+//! Keeps a router running: adopts one that serves, starts one where none does, and starts it again when it dies.
+//!
+//! The router is a process of its own so that it drops nothing when the rack ends. It is never a child that matters: its
+//! control socket says whether it lives.
+
+use std::fs::OpenOptions;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hoist_router::control::{RouterClient, RouterReport};
+
+use crate::error::RackError;
+
+/// How long a new router may take to answer.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// The pause between looks at a router that serves.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How to run the router of one rack.
+#[derive(Debug, Clone)]
+pub(crate) struct RouterProcess {
+    /// The program: this one.
+    pub program: PathBuf,
+    /// Its table and control socket.
+    pub dir: PathBuf,
+    /// Where it listens; port 0 means any.
+    pub listen: SocketAddr,
+}
+
+impl RouterProcess {
+    /// Adopts the router that serves, or starts one. Returns once it answers.
+    pub(crate) async fn ensure(&self) -> Result<RouterReport, RackError> {
+        let client = RouterClient::new(&self.dir);
+        if let Ok(report) = client.report().await {
+            if self.listen.port() == 0 || report.listen == self.listen {
+                return Ok(report);
+            }
+            tracing::info!(was = %report.listen, now = %self.listen, "the router moves");
+            let _ = client.stop().await;
+        } else if self.listen.port() != 0 {
+            // A router that is starting or going shares its port; anybody else's listener does not.
+            TcpListener::bind(self.listen)
+                .map_err(RackError::io(format!("listen on {} for the router", self.listen)))?;
+        }
+        self.spawn()?;
+        let begun = tokio::time::Instant::now();
+        loop {
+            match client.report().await {
+                Ok(report) if self.listen.port() == 0 || report.listen == self.listen => {
+                    return Ok(report);
+                }
+                _ if begun.elapsed() > START_LIMIT => {
+                    let log = self.dir.join("router.log");
+                    return Err(RackError::Unsupported(format!(
+                        "the router did not start: see {}",
+                        log.display()
+                    )));
+                }
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Starts the router again whenever it does not answer twice in a row.
+    pub(crate) async fn keep(self) {
+        let client = RouterClient::new(&self.dir);
+        let mut missed = 0;
+        loop {
+            tokio::time::sleep(LOOK_PAUSE).await;
+            missed = match client.report().await {
+                Ok(_) => 0,
+                Err(_) => missed + 1,
+            };
+            if missed >= 2 {
+                tracing::warn!("the router does not answer: starting it again");
+                match self.ensure().await {
+                    Ok(_) => missed = 0,
+                    Err(error) => {
+                        tracing::error!(error = %crate::error::with_causes(&error), "no router");
+                    }
+                }
+            }
+        }
+    }
+
+    fn spawn(&self) -> Result<(), RackError> {
+        std::fs::create_dir_all(&self.dir).map_err(RackError::io("make the router's directory"))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("router.log"))
+            .map_err(RackError::io("open the router's log"))?;
+        let errors = log.try_clone().map_err(RackError::io("open the router's log"))?;
+        let mut child = Command::new(&self.program)
+            .arg("router")
+            .arg("--dir")
+            .arg(&self.dir)
+            .arg("--listen")
+            .arg(self.listen.to_string())
+            .current_dir("/")
+            .env_clear()
+            // Ctrl-C at the rack's terminal is not the router's.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .map_err(RackError::io("start the router"))?;
+        // Somebody must reap it while the rack lives; afterwards pid 1 does.
+        std::thread::Builder::new()
+            .name("router-wait".to_owned())
+            .spawn(move || child.wait())
+            .map_err(RackError::io("watch the router"))?;
+        Ok(())
+    }
+}

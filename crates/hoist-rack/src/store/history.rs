@@ -1,0 +1,198 @@
+//! Reads of history: newest first, paged, never through the writer.
+
+use std::sync::Arc;
+
+use hoist_core::id::{AppName, BuildId, ReleaseId, Version};
+use rusqlite::{OptionalExtension, Params, Row};
+
+use super::rows::{
+    BUILD_COLUMNS, EVENT_COLUMNS, PROMOTION_COLUMNS, RELEASE_COLUMNS, get_build, get_event,
+    get_promotion, get_release,
+};
+use super::{BuildRecord, Event, PromotionRecord, ReleaseRecord, Store, StoreError};
+
+type Read<T> = fn(&Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error>;
+
+impl Store {
+    async fn list<T: Send + 'static>(
+        self: &Arc<Self>,
+        sql: String,
+        params: impl Params + Send + 'static,
+        get: Read<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.read(move |connection| {
+            let failed = StoreError::sql("read history");
+            let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
+            let rows = statement.query_map(params, get).map_err(&failed)?;
+            rows.map(|row| row.map_err(&failed)?).collect()
+        })
+        .await
+    }
+
+    async fn one<T: Send + 'static>(
+        self: &Arc<Self>,
+        sql: String,
+        params: impl Params + Send + 'static,
+        get: Read<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.read(move |connection| {
+            let failed = StoreError::sql("read history");
+            let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
+            let row = statement.query_row(params, get).optional();
+            row.map_err(&failed)?.transpose()
+        })
+        .await
+    }
+
+    /// A build of an app.
+    pub async fn build(
+        self: &Arc<Self>,
+        app: &AppName,
+        id: &BuildId,
+    ) -> Result<Option<BuildRecord>, StoreError> {
+        let sql = format!("SELECT {BUILD_COLUMNS} FROM builds WHERE app = ?1 AND id = ?2");
+        let params = [app.as_str().to_owned(), id.as_str().to_owned()];
+        self.one(sql, params, get_build).await
+    }
+
+    /// An app's builds, newest first, before `before` when that is given.
+    pub async fn builds(
+        self: &Arc<Self>,
+        app: &AppName,
+        before: Option<&BuildId>,
+        limit: u32,
+    ) -> Result<Vec<BuildRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {BUILD_COLUMNS} FROM builds WHERE app = ?1
+             AND position < coalesce((SELECT position FROM builds WHERE id = ?2), 9223372036854775807)
+             ORDER BY position DESC LIMIT ?3"
+        );
+        let before = before.map(|id| id.as_str().to_owned());
+        self.list(sql, (app.as_str().to_owned(), before, limit), get_build).await
+    }
+
+    /// Builds of every app that a dead rack left running.
+    pub async fn running_builds(self: &Arc<Self>) -> Result<Vec<BuildRecord>, StoreError> {
+        let sql = format!("SELECT {BUILD_COLUMNS} FROM builds WHERE status = 'running'");
+        self.list(sql, [], get_build).await
+    }
+
+    /// A release of an app.
+    pub async fn release(
+        self: &Arc<Self>,
+        app: &AppName,
+        id: &ReleaseId,
+    ) -> Result<Option<ReleaseRecord>, StoreError> {
+        let sql = format!("SELECT {RELEASE_COLUMNS} FROM releases WHERE app = ?1 AND id = ?2");
+        let params = [app.as_str().to_owned(), id.as_str().to_owned()];
+        self.one(sql, params, get_release).await
+    }
+
+    /// An app's releases, newest first, before `before` when that is given.
+    pub async fn releases(
+        self: &Arc<Self>,
+        app: &AppName,
+        before: Option<&ReleaseId>,
+        limit: u32,
+    ) -> Result<Vec<ReleaseRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {RELEASE_COLUMNS} FROM releases WHERE app = ?1
+             AND position < coalesce((SELECT position FROM releases WHERE id = ?2), 9223372036854775807)
+             ORDER BY position DESC LIMIT ?3"
+        );
+        let before = before.map(|id| id.as_str().to_owned());
+        let params = (app.as_str().to_owned(), before, limit);
+        self.list(sql, params, get_release).await
+    }
+
+    /// A promotion of an app.
+    pub async fn promotion(
+        self: &Arc<Self>,
+        app: &AppName,
+        number: Version,
+    ) -> Result<Option<PromotionRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE app = ?1 AND epoch = ?2 AND number = ?3"
+        );
+        let params = (app.as_str().to_owned(), number.epoch, number.number as i64);
+        self.one(sql, params, get_promotion).await
+    }
+
+    /// An app's promotions, newest first, before `before` when that is given.
+    pub async fn promotions(
+        self: &Arc<Self>,
+        app: &AppName,
+        before: Option<Version>,
+        limit: u32,
+    ) -> Result<Vec<PromotionRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE app = ?1 AND (epoch, number) < (?2, ?3)
+             ORDER BY epoch DESC, number DESC LIMIT ?4"
+        );
+        let (epoch, number) = before.map_or((i64::MAX, 0), |before| {
+            (i64::from(before.epoch), before.number as i64)
+        });
+        self.list(sql, (app.as_str().to_owned(), epoch, number, limit), get_promotion).await
+    }
+
+    /// The last promotion of a release.
+    pub async fn last_promotion(
+        self: &Arc<Self>,
+        release: &ReleaseId,
+    ) -> Result<Option<PromotionRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE release = ?1
+             ORDER BY epoch DESC, number DESC LIMIT 1"
+        );
+        self.one(sql, [release.as_str().to_owned()], get_promotion).await
+    }
+
+    /// All promotions of a release, newest first.
+    pub async fn promotions_of(
+        self: &Arc<Self>,
+        release: &ReleaseId,
+    ) -> Result<Vec<PromotionRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE release = ?1 ORDER BY epoch DESC, number DESC"
+        );
+        self.list(sql, [release.as_str().to_owned()], get_promotion).await
+    }
+
+    /// Events of a promotion after `after`, oldest first.
+    pub async fn promotion_events(
+        self: &Arc<Self>,
+        number: Version,
+        after: i64,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM events WHERE promotion = ?1 AND id > ?2 ORDER BY id LIMIT 1000"
+        );
+        self.list(sql, (number.to_string(), after), get_event).await
+    }
+
+    /// An app's events after `after`, oldest first.
+    pub async fn events_after(
+        self: &Arc<Self>,
+        app: &AppName,
+        after: i64,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM events WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT 1000"
+        );
+        self.list(sql, (app.as_str().to_owned(), after), get_event).await
+    }
+
+    /// An app's events, newest first, before `before` when that is given.
+    pub async fn events_before(
+        self: &Arc<Self>,
+        app: &AppName,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM events WHERE app = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+        );
+        let before = before.unwrap_or(i64::MAX);
+        self.list(sql, (app.as_str().to_owned(), before, limit), get_event).await
+    }
+}
