@@ -3,6 +3,8 @@
 //! Time, identity and reality are arguments. What a caller must know first: `model` holds the values, `plan` decides
 //! over them, `manifest` reads what users write, `limits` names every wait.
 
+pub mod archive_path;
+pub mod describe;
 pub mod id;
 pub mod limits;
 pub mod manifest;

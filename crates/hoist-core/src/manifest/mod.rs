@@ -14,6 +14,7 @@ mod procfile;
 mod service;
 mod tree;
 mod values;
+mod volumes;
 mod yaml;
 
 use std::collections::BTreeMap;
