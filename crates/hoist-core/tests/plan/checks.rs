@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId, Version};
-use hoist_core::model::{App, Outcome, Phase, RouteTarget, Standing};
+use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId, Version, WorkloadId};
+use hoist_core::model::{
+    App, BackStep, Outcome, Phase, Planned, Reason, RouteTarget, Standing, Strategy,
+};
 use hoist_core::plan::Transition;
 
 use crate::engine::{Death, Engine};
@@ -99,26 +101,51 @@ impl Checks {
             Transition::ResizeFailed { .. } => self.count("resize failed"),
             Transition::Stopped => self.count("stopped"),
             Transition::Deleted => self.count("deleted"),
-            // What did not come back in time cannot answer.
-            Transition::Enter {
-                phase:
-                    Phase::RollingBack {
-                        complete: false, ..
-                    },
-            } => {
-                self.count("incomplete");
-                self.mourning.insert(name.clone());
-            }
-            Transition::Enter {
-                phase: Phase::Replacing(_),
-            } => self.count("replacing"),
+            Transition::Enter { phase } => self.entered(app, phase),
             Transition::RouterChanged { .. } => self.count("router changed"),
             _ => {}
         }
     }
 
+    fn entered(&mut self, app: &App, phase: &Phase) {
+        match phase {
+            Phase::Preparing => self.count("preparing"),
+            Phase::Starting => self.count("starting"),
+            Phase::Replacing(_) => self.count("replacing"),
+            Phase::Shifting => self.count("shifting"),
+            Phase::Draining => self.count("draining"),
+            Phase::RollingBack {
+                step,
+                reason,
+                complete,
+            } => {
+                self.count(match step {
+                    BackStep::Restoring => "restoring",
+                    BackStep::ShiftingBack => "shifting back",
+                    BackStep::Removing => "removing",
+                });
+                self.count(word(reason));
+                if !complete {
+                    // What did not come back in time cannot answer.
+                    self.count("incomplete");
+                    self.mourning.insert(app.name.clone());
+                }
+            }
+        }
+        let planned = app
+            .promotion
+            .iter()
+            .flat_map(|promotion| promotion.services.values());
+        let kept = planned
+            .filter(|planned| matches!(planned, Planned::Keep { .. }))
+            .count();
+        if kept > 0 && *phase == Phase::Draining {
+            self.count("kept");
+        }
+    }
+
     fn ended(&mut self, app: &App, outcome: &Outcome) {
-        self.count(hoist_core::plan::explain::outcome(outcome));
+        self.count(hoist_core::plan::explain::outcome_word(outcome));
         let Some(before) = self.before.remove(&app.name) else {
             return;
         };
@@ -241,6 +268,26 @@ impl Checks {
             }
         }
         self.always_ready(apps, engine, router, now);
+        if self.prompt {
+            self.alone(apps, engine);
+        }
+    }
+
+    /// What must not run twice does not, where commands arrive when they are sent.
+    fn alone(&mut self, apps: &BTreeMap<AppName, App>, engine: &Engine) {
+        let mut last: Option<&WorkloadId> = None;
+        for id in engine.workloads.keys() {
+            let exclusive = |app: &App| {
+                let releases = app.releases.values();
+                let mut services = releases.filter_map(|release| release.services.get(&id.service));
+                services.any(|service| service.strategy == Strategy::Replace)
+            };
+            let twin = last.is_some_and(|last| last.app == id.app && last.service == id.service);
+            if twin && apps.get(&id.app).is_some_and(exclusive) {
+                self.fail("alone", format!("{id} runs beside {last:?}"));
+            }
+            last = Some(id);
+        }
     }
 
     /// P8: what the router serves has a ready process, from the first on.
@@ -284,6 +331,21 @@ impl Checks {
     }
 }
 
+fn word(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::ReleaseCommandFailed(_) => "release command failed",
+        Reason::ExitedBeforeReady { .. } => "exited before ready",
+        Reason::CannotRun { .. } => "cannot run",
+        Reason::Hopeless { .. } => "hopeless",
+        Reason::NotReadyInTime { .. } => "not ready in time",
+        Reason::DeadlineExceeded { .. } => "deadline exceeded",
+        Reason::NoCapacity { .. } => "no capacity",
+        Reason::LostHealth { .. } => "lost health",
+        Reason::Refused { .. } => "refused",
+        Reason::Cancelled(_) => "cancel",
+    }
+}
+
 /// Whether an app promises to answer for a service: it is up, and the service is routed, wanted and never of size 0 in
 /// what serves now and in what is on its way.
 fn must_serve(app: &App, service: &ServiceName) -> bool {
@@ -309,7 +371,6 @@ fn must_serve(app: &App, service: &ServiceName) -> bool {
             .is_none_or(|resize| resize.from > 0 && resize.to > 0);
     let stays = app.promotion.as_ref().is_none_or(|promotion| {
         routed(&promotion.target) && {
-            use hoist_core::model::Planned;
             match promotion.services.get(service) {
                 Some(Planned::Replace { slots } | Planned::Keep { slots, .. }) => *slots > 0,
                 None => false,

@@ -69,7 +69,12 @@ fn tell(seed: u64, defect: Option<Defect>) -> Told {
     }
     let prompt = random.permille(150);
     if prompt {
-        (faults.lose, faults.delay, faults.controller_dies) = (0, 0, 0);
+        (
+            faults.lose,
+            faults.delay,
+            faults.repeat,
+            faults.controller_dies,
+        ) = (0, 0, 0, 0);
     }
     let mut world = World::new(seed, faults, Planner::new(defect));
     world.checks.flaky = faults.probe_flakes > 0;

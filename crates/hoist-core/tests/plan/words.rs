@@ -1,6 +1,6 @@
 //! Decisions and acts as lines of a history.
 
-use hoist_core::model::{App, Outcome, Phase, RouteTarget, Timestamp};
+use hoist_core::model::{App, Outcome, Phase, RouteTarget};
 use hoist_core::plan::{Action, Transition, Waiting, explain};
 
 use crate::router::Table;
@@ -19,19 +19,22 @@ pub fn transition(transition: &Transition) -> String {
                 },
         } => {
             let but = if *complete { "" } else { ", incomplete" };
-            format!("rolls back ({step:?}{but}): {}", explain::reason(reason))
+            format!(
+                "rolls back ({step:?}{but}): {}",
+                explain::explain_reason(reason)
+            )
         }
-        Transition::Enter { phase } => format!("enters {}", explain::phase(phase.name())),
+        Transition::Enter { phase } => format!("enters {}", explain::phase_word(phase.name())),
         Transition::End {
             outcome: outcome @ (Outcome::RolledBack(reason) | Outcome::Failed(reason)),
         } => {
             format!(
                 "ends {}: {}",
-                explain::outcome(outcome),
-                explain::reason(reason)
+                explain::outcome_word(outcome),
+                explain::explain_reason(reason)
             )
         }
-        Transition::End { outcome } => format!("ends {}", explain::outcome(outcome)),
+        Transition::End { outcome } => format!("ends {}", explain::outcome_word(outcome)),
         Transition::Retire { workload } => format!("lets {workload} go"),
         Transition::ResizeBegun { service, from, to } => {
             format!("begins to resize {service} from {from} to {to}")
@@ -48,7 +51,7 @@ pub fn transition(transition: &Transition) -> String {
         } => {
             format!(
                 "resize of {service} from {from} to {to} failed: {}",
-                explain::reason(reason)
+                explain::explain_reason(reason)
             )
         }
         Transition::RouterChanged { incarnation } => format!("takes note of router {incarnation}"),
@@ -58,10 +61,13 @@ pub fn transition(transition: &Transition) -> String {
 }
 
 pub fn waiting(waiting: &Waiting) -> String {
-    // The end of a wait as a time of the story, not as a countdown: a line is said once.
-    explain::waiting(waiting, Timestamp(0))
-        .replace("at most ", "until ")
-        .replace(" more)", ")")
+    let until =
+        explain::waits_until(waiting).map(|at| format!(" (until {:.3})", at.0 as f64 / 1000.0));
+    format!(
+        "{}{}",
+        explain::explain_waiting(waiting),
+        until.unwrap_or_default()
+    )
 }
 
 pub fn action(action: &Action) -> String {
