@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use tokio::net::UnixListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -23,6 +25,10 @@ use crate::worker::{Task, Totals, Worker, incarnation};
 const QUEUE: usize = 1024;
 /// File descriptors that connections do not get: the log, the sockets, the runtimes.
 const FILES_KEPT: u64 = 64;
+
+/// How long it goes on accepting after SIGTERM, its directory given up: time for a successor to listen on the same
+/// address.
+const SUCCESSOR_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a router is started with.
 #[derive(Debug, Clone)]
@@ -66,6 +72,7 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> RouterError {
 }
 
 /// Serves until SIGTERM, SIGINT or a `stop` over the control socket, then finishes what is in flight (at most 30 s).
+/// After SIGTERM, a successor may be started in the same directory and on the same address at once.
 ///
 /// Blocks; builds its own runtimes and threads. Call it from a thread that is in no runtime.
 pub fn router_main(config: RouterConfig) -> Result<(), RouterError> {
@@ -150,28 +157,32 @@ fn answer_until_end(admin: Admin) -> Result<(), RouterError> {
         .build()
         .map_err(system("start the control thread"))?;
     let mut asked = admin.end.subscribe();
-    let outcome = runtime.block_on(async {
-        let listener = tokio::net::UnixListener::from_std(admin.place.bind_control()?)
-            .map_err(system("listen"))?;
+    let outcome: Result<bool, RouterError> = runtime.block_on(async {
+        let listener =
+            UnixListener::from_std(admin.place.bind_control()?).map_err(system("listen"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
-        tokio::select! {
-            () = admin.serve(listener) => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = stop_was_answered(&mut asked) => {}
-        }
-        Ok(())
+        Ok(tokio::select! {
+            () = admin.serve(listener) => false,
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => false,
+            () = stop_was_answered(&mut asked) => false,
+        })
     });
     admin.place.give_up();
-    outcome
+    let replaced = outcome?;
+    if replaced {
+        // Until the successor listens, there is nobody else to accept.
+        thread::sleep(SUCCESSOR_PAUSE);
+    }
+    Ok(())
 }
 
 /// Ends a moment after a `stop` came in, so that its answer leaves first.
 async fn stop_was_answered(asked: &mut watch::Receiver<bool>) {
     // The sender lives as long as this thread.
     let _ = asked.wait_for(|end| *end).await;
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 fn run_acceptor(listener: TcpListener, lanes: &[Lane], end: &UnixStream) {

@@ -30,14 +30,14 @@ use crate::upstream::Pool;
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Most headers of a request.
-const HEADERS_MAX: usize = 100;
+/// Most bytes of one connection in memory, each way.
+const BUFFER_BYTES_MAX: usize = 128 << 10;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 /// How long requests may take to end once the router ends.
 const END_LIMIT: Duration = Duration::from_secs(30);
 /// How long idle connections stay open once the router ends, so that busy ones are told with an answer instead.
-const END_PAUSE: Duration = Duration::from_millis(500);
+const END_PAUSE: Duration = Duration::from_millis(300);
 /// How long a client may take to read an answer that came before all of its request was read.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// What every HTTP/2 connection begins with.
@@ -135,7 +135,9 @@ impl Worker {
 
     async fn end(&self) {
         self.ending.set(true);
-        tokio::time::sleep(END_PAUSE).await;
+        if self.totals.open.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(END_PAUSE).await;
+        }
         self.closing.set(true);
         self.close.notify_waiters();
         let ended = async {
@@ -245,8 +247,8 @@ impl Worker {
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let served = self
             .drive(&mut connection, |connection| connection.graceful_shutdown())
