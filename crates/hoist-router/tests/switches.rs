@@ -264,7 +264,10 @@ fn idle_client_connections_survive_switches() {
 fn a_router_that_ends_answers_what_it_has_begun() {
     let dir = tempfile::tempdir().unwrap();
     let mut router = Router::start(dir.path());
-    let (app, _) = process();
+    let app = App::new(|asked| {
+        sleep(Duration::from_millis(if asked.path() == "/slow" { 1500 } else { 0 }));
+        String::new()
+    });
     router
         .publish(&table(1, to(&[(slot(1, 1), app.address)])))
         .unwrap();
