@@ -56,7 +56,7 @@ pub(crate) fn target(globals: &Globals, environment: &Environment) -> Result<Tar
 /// The rack that a data directory tells of; it may not run.
 pub(crate) fn target_of(data_dir: &Path) -> Result<Target, CliError> {
     let file = rack_file(data_dir)?.ok_or_else(|| CliError::NoRack {
-        message: format!("there is no rack in {}", data_dir.display()),
+        message: format!("no rack runs on {}", data_dir.display()),
         hint: "`hoist rack start` or `hoist up` starts one; HOIST_URL and --data-dir name another"
             .to_owned(),
     })?;

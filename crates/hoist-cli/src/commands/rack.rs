@@ -1,6 +1,6 @@
 //! `hoist rack`: what the rack is; start one here, or stop it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use hoist_api::client::Client;
@@ -12,11 +12,12 @@ use crate::args::RackArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table};
-use crate::settings;
 use crate::starter::{RackOptions, RunningRack};
 
 /// The pause between looks while a rack stops.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// How long a rack may take to stop: with apps as long as the slowest of them.
+const STOP_LIMIT: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Args)]
 pub(crate) struct Rack {
@@ -172,7 +173,7 @@ async fn stop(apps: bool, context: &mut Context<'_, '_>) -> Result<(), CliError>
         .call::<RackStop>(&Empty {}, &Empty {}, &RackStopRequest { apps })
         .await
     {
-        Ok(_) => gone(&client, context).await?,
+        Ok(rack) => gone(&client, rack.pid, context).await?,
         Err(error) if error.gone() && apps && !by_url(context) => return stop_apps(context).await,
         Err(error) => return Err(error.into()),
     }
@@ -192,19 +193,23 @@ fn by_url(context: &Context<'_, '_>) -> bool {
 }
 
 /// Waits until the rack does not answer any more, and its process is gone when it runs on this machine.
-async fn gone(client: &Client, context: &Context<'_, '_>) -> Result<(), CliError> {
-    while client.check().await.is_ok() {
-        tokio::time::sleep(LOOK_PAUSE).await;
-    }
-    if by_url(context) {
-        return Ok(());
-    }
-    let file = settings::rack_file(&context.data_dir()?)?;
-    if let Some(pid) = file.map(|file| file.pid).filter(|pid| *pid != 0) {
-        let process = format!("/proc/{pid}");
-        while std::path::Path::new(&process).exists() && !is_zombie(&process) {
-            tokio::time::sleep(LOOK_PAUSE).await;
+async fn gone(client: &Client, pid: u32, context: &Context<'_, '_>) -> Result<(), CliError> {
+    let process = format!("/proc/{pid}");
+    let is_here = !by_url(context);
+    let runs = || is_here && std::path::Path::new(&process).exists() && !is_zombie(&process);
+    let since = Instant::now();
+    while client.check().await.is_ok() || runs() {
+        if since.elapsed() > STOP_LIMIT {
+            let message = format!(
+                "the rack still runs after {} s (pid {pid})",
+                STOP_LIMIT.as_secs()
+            );
+            return Err(CliError::refused(
+                message,
+                "`hoist doctor` shows what it waits for",
+            ));
         }
+        tokio::time::sleep(LOOK_PAUSE).await;
     }
     Ok(())
 }

@@ -105,7 +105,6 @@ async fn deploy(
         app,
         timed: true,
     };
-    flow.ensure_app(args.source.no_create).await?;
     let source = flow.package(&args.source)?;
     let plan = plan(&source, args.source.manifest.as_deref(), &flow.app, &rack);
     for (label, value) in plan {
@@ -113,6 +112,7 @@ async fn deploy(
             .out
             .chatter(&format!("{:<10} {value}", format!("{label}:")))?;
     }
+    flow.ensure_app(args.source.no_create).await?;
     let build = flow.build(&args.source, source).await?;
     let release = build.release.clone().unwrap_or_default();
     let promotion = flow

@@ -1,0 +1,337 @@
+//! `build`, `deploy`, `promote`, `rollback`, `env set`: what the user reads, and the exit code.
+
+#[path = "support/samples.rs"]
+mod samples;
+mod support;
+
+use samples::{app, build, line, promotion, release, rolled_back};
+use support::{Answer, Rack, ended, hoist, json, stream};
+
+const EVENTS: &str = "GET /v1/apps/hello/promotions/1.42/events";
+
+/// A directory with something to upload, named so that it makes an app's name.
+fn source() -> (tempfile::TempDir, String) {
+    let parent = tempfile::tempdir().expect("a directory");
+    let directory = parent.path().join("hello");
+    std::fs::create_dir(&directory).expect("created");
+    std::fs::write(directory.join("Procfile"), "web: ./serve\n").expect("written");
+    let path = directory.to_string_lossy().into_owned();
+    (parent, path)
+}
+
+fn building(status: &str) -> Vec<(&'static str, Answer)> {
+    vec![
+        ("POST /v1/apps/hello/builds", json(201, build("running"))),
+        (
+            "GET /v1/apps/hello/builds/BBBBBBBBBBB/logs",
+            stream(&[
+                ("line", line(0, "build", "compiling")),
+                ("end", build(status)),
+            ]),
+        ),
+    ]
+}
+
+fn promoting(end: String) -> Vec<(&'static str, Answer)> {
+    vec![
+        (
+            "POST /v1/apps/hello/releases/RBBBBBBBBBB/promotions",
+            json(201, promotion(None, "")),
+        ),
+        (
+            EVENTS,
+            stream(&[
+                ("line", line(1, "system/local/web.1", "started")),
+                ("end", end),
+            ]),
+        ),
+    ]
+}
+
+fn existing() -> Vec<(&'static str, Answer)> {
+    vec![("GET /v1/apps/hello", json(200, app(Some("RAAAAAAAAAA"))))]
+}
+
+fn script(parts: [Vec<(&'static str, Answer)>; 3]) -> Rack {
+    Rack::start(parts.into_iter().flatten().collect())
+}
+
+#[test]
+fn a_deploy_that_succeeds() {
+    let rack = script([
+        existing(),
+        building("complete"),
+        promoting(promotion(Some("succeeded"), "")),
+    ]);
+    let (_parent, directory) = source();
+    let stderr = "\
+Packaging source... OK
+Uploading source... OK
+Starting build... OK
+compiling
+Promoting RBBBBBBBBBB... 
+2026-01-01T00:00:01Z system/local/web.1 started
+OK
+";
+    let stdout = "Build:   BBBBBBBBBBB\nRelease: RBBBBBBBBBB\n";
+    assert_eq!(
+        hoist(&rack, &["deploy", &directory, "-d", "a try"]),
+        ended(0, stdout, stderr)
+    );
+    let uploaded = "POST /v1/apps/hello/builds?description=a%20try a tar".to_owned();
+    assert!(rack.requests().contains(&uploaded), "{:?}", rack.requests());
+}
+
+#[test]
+fn a_deploy_that_rolls_back_says_why_and_exits_4() {
+    let rack = script([existing(), building("complete"), promoting(rolled_back())]);
+    let (_parent, directory) = source();
+    let deployed = hoist(&rack, &["deploy", &directory]);
+    let block = "\
+FAILED
+ERROR: RBBBBBBBBBB of hello was rolled back: web.1 exited 3 times before it was ready: exit status 1
+last log lines:
+  2026-01-01T00:00:02Z service/web/0a1b2c3d4e5f no such module
+serving: RAAAAAAAAAA, as before
+kept:    RBBBBBBBBBB and its build, not active
+look:    hoist promotions info 1.42 -a hello
+hint: mend the source and run `hoist deploy -a hello` again
+";
+    assert!(deployed.stderr.ends_with(block), "{}", deployed.stderr);
+    assert_eq!(
+        (deployed.code, deployed.stdout.as_str()),
+        (4, "Build:   BBBBBBBBBBB\nRelease: RBBBBBBBBBB\n")
+    );
+}
+
+#[test]
+fn a_deploy_as_json_is_one_document_however_it_ends() {
+    for (end, code) in [(promotion(Some("succeeded"), ""), 0), (rolled_back(), 4)] {
+        let rack = script([existing(), building("complete"), promoting(end)]);
+        let (_parent, directory) = source();
+        let deployed = hoist(&rack, &["deploy", &directory, "--json"]);
+        assert_eq!(deployed.code, code);
+        let data: serde_json::Value = serde_json::from_str(&deployed.stdout).expect("JSON");
+        assert_eq!(data["release"], "RBBBBBBBBBB");
+        assert_eq!(data["build"]["id"], "BBBBBBBBBBB");
+        assert_eq!(data["promotion"]["number"], "1.42");
+    }
+}
+
+#[test]
+fn a_missing_app_is_created_and_said_or_refused() {
+    let created = vec![("POST /v1/apps", json(201, app(None)))];
+    let rack = script([created, building("complete"), Vec::new()]);
+    let (_parent, directory) = source();
+    let built = hoist(&rack, &["build", &directory]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    assert!(
+        built
+            .stderr
+            .starts_with("Creating app hello... OK\nPackaging source... OK\n"),
+        "{}",
+        built.stderr
+    );
+    let refused = hoist(&rack, &["build", &directory, "--no-create"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+}
+
+#[test]
+fn a_build_that_fails_changes_nothing() {
+    let rack = script([existing(), building("failed"), Vec::new()]);
+    let (_parent, directory) = source();
+    let deployed = hoist(&rack, &["deploy", &directory]);
+    assert_eq!((deployed.code, deployed.stdout.as_str()), (1, ""));
+    let block = "\
+compiling
+ERROR: build BBBBBBBBBBB of hello failed: the build command ended with exit status 2; nothing changed
+hint: `hoist builds logs BBBBBBBBBBB -a hello`
+";
+    assert!(deployed.stderr.ends_with(block), "{}", deployed.stderr);
+}
+
+#[test]
+fn a_rack_that_goes_meanwhile_is_waited_for() {
+    let started = ("line", line(1, "system/local/web.1", "started"));
+    let ready = ("line", line(2, "system/local/web.1", "ready"));
+    let rack = Rack::start(vec![
+        ("GET /v1/apps/hello", json(200, app(None))),
+        (
+            "POST /v1/apps/hello/releases/RBBBBBBBBBB/promotions",
+            json(201, promotion(None, "")),
+        ),
+        (EVENTS, stream(std::slice::from_ref(&started)).cut()),
+        (
+            EVENTS,
+            stream(&[started, ready, ("end", promotion(Some("succeeded"), ""))]),
+        ),
+    ]);
+    let stderr = "\
+Promoting RBBBBBBBBBB... 
+2026-01-01T00:00:01Z system/local/web.1 started
+the rack is gone: waiting for it to come back
+2026-01-01T00:00:02Z system/local/web.1 ready
+OK
+";
+    assert_eq!(
+        hoist(
+            &rack,
+            &["releases", "promote", "RBBBBBBBBBB", "-a", "hello"]
+        ),
+        ended(0, "", stderr)
+    );
+}
+
+#[test]
+fn a_build_log_that_breaks_off_is_no_success() {
+    let rack = Rack::start(vec![
+        ("GET /v1/apps/hello", json(200, app(None))),
+        ("POST /v1/apps/hello/builds", json(201, build("running"))),
+        (
+            "GET /v1/apps/hello/builds/BBBBBBBBBBB/logs",
+            stream(&[("line", line(0, "build", "compiling"))]).cut(),
+        ),
+    ]);
+    let (_parent, directory) = source();
+    let built = hoist(&rack, &["build", &directory]);
+    assert_eq!(built.code, 3, "{}", built.stderr);
+    assert!(
+        built
+            .stderr
+            .contains("compiling\nERROR: the connection to the rack at http://127.0.0.1:"),
+        "{}",
+        built.stderr
+    );
+}
+
+#[test]
+fn the_newest_release_is_promoted_unless_one_is_named() {
+    let newest = format!(r#"{{"items":[{}],"next":"x"}}"#, release("RBBBBBBBBBB"));
+    let rack = script([
+        existing(),
+        promoting(promotion(Some("succeeded"), "")),
+        vec![("GET /v1/apps/hello/releases", json(200, newest))],
+    ]);
+    assert_eq!(
+        hoist(
+            &rack,
+            &[
+                "promote",
+                "-a",
+                "hello",
+                "--if-busy",
+                "supersede",
+                "--timeout",
+                "60"
+            ]
+        )
+        .code,
+        0
+    );
+    let sent = r#"POST /v1/apps/hello/releases/RBBBBBBBBBB/promotions {"if_busy":"supersede","timeout_seconds":60}"#;
+    assert!(
+        rack.requests().contains(&sent.to_owned()),
+        "{:?}",
+        rack.requests()
+    );
+
+    let rack = Rack::start(vec![(
+        "GET /v1/apps/hello/releases",
+        json(200, r#"{"items":[],"next":null}"#),
+    )]);
+    let stderr = "ERROR: hello has no release yet\nhint: `hoist deploy -a hello` makes one\n";
+    assert_eq!(
+        hoist(&rack, &["promote", "-a", "hello"]),
+        ended(1, "", stderr)
+    );
+}
+
+#[test]
+fn a_promotion_in_flight_is_said_before_it_is_waited_for() {
+    let busy = app(None).replace(r#""promotion":null"#, r#""promotion":"1.41""#);
+    let rack = script([
+        vec![("GET /v1/apps/hello", json(200, busy))],
+        promoting(promotion(Some("succeeded"), "")),
+        Vec::new(),
+    ]);
+    let promoted = hoist(&rack, &["promote", "RBBBBBBBBBB", "-a", "hello"]);
+    let first = promoted.stderr.lines().next().expect("a line");
+    assert_eq!(
+        first,
+        "promotion 1.41 is in flight: waiting for its end (`--if-busy supersede` ends it)"
+    );
+}
+
+#[test]
+fn a_rollback_names_the_copy_that_it_promotes() {
+    let begun = format!(
+        r#"{{"release":{},"promotion":{}}}"#,
+        release("RBBBBBBBBBB"),
+        promotion(None, "")
+    );
+    let rack = script([
+        existing(),
+        promoting(promotion(Some("succeeded"), "")),
+        vec![("POST /v1/apps/hello/rollbacks", json(201, begun))],
+    ]);
+    let stderr = "\
+Rolling back to RAAAAAAAAAA... OK, RBBBBBBBBBB
+2026-01-01T00:00:01Z system/local/web.1 started
+OK
+";
+    assert_eq!(
+        hoist(
+            &rack,
+            &["releases", "rollback", "RAAAAAAAAAA", "-a", "hello"]
+        ),
+        ended(0, "", stderr)
+    );
+    let sent = r#"POST /v1/apps/hello/rollbacks {"if_busy":"wait","release":"RAAAAAAAAAA"}"#;
+    let requests = rack.requests();
+    let body = requests
+        .iter()
+        .find(|request| request.contains("rollbacks"))
+        .expect("a rollback");
+    let parsed = |text: &str| {
+        serde_json::from_str::<serde_json::Value>(text.splitn(3, ' ').nth(2).expect("a body"))
+            .expect("JSON")
+    };
+    assert_eq!(parsed(body), parsed(sent));
+}
+
+#[test]
+fn env_set_is_a_release_and_promotes_when_asked() {
+    let updated = vec![(
+        "PATCH /v1/apps/hello/env",
+        json(201, release("RBBBBBBBBBB")),
+    )];
+    let rack = script([
+        existing(),
+        updated,
+        promoting(promotion(Some("succeeded"), "")),
+    ]);
+    let set = hoist(
+        &rack,
+        &["env", "set", "FOO=bar=baz", "EMPTY=", "-a", "hello"],
+    );
+    assert_eq!(
+        set,
+        ended(0, "Release: RBBBBBBBBBB\n", "Setting FOO, EMPTY... OK\n")
+    );
+    assert!(
+        rack.requests()[0].contains(r#""set":{"EMPTY":"","FOO":"bar=baz"}"#),
+        "{:?}",
+        rack.requests()
+    );
+    let set = hoist(&rack, &["env", "unset", "FOO", "-a", "hello", "--promote"]);
+    assert_eq!(
+        (set.code, set.stdout.as_str()),
+        (0, "Release: RBBBBBBBBBB\n")
+    );
+    assert!(
+        set.stderr
+            .starts_with("Unsetting FOO... OK\nPromoting RBBBBBBBBBB... \n"),
+        "{}",
+        set.stderr
+    );
+}
