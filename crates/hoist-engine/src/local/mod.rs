@@ -32,7 +32,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::{Capabilities, Engine, EngineError, RestartPolicy, Seen, TaskId, TaskSpec, WorkloadSpec};
+use crate::{Capabilities, Engine, EngineError, RestartPolicy, Seen, TaskId, TaskSpec, Usage, WorkloadSpec};
 use layout::{Layout, STATE, is_marked};
 use observe::Standing;
 use record::{PROTOCOL, State};
@@ -102,15 +102,6 @@ pub enum Ceiling {
     Plain,
 }
 
-/// What one process uses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// CPU time since it was made, in nanoseconds.
-    pub cpu_nanos: u64,
-    /// Memory now, in bytes, without what the kernel takes back first.
-    pub memory_bytes: u64,
-}
-
 /// The engine itself. Dropping it leaves all processes running.
 pub struct LocalEngine {
     inner: Arc<Inner>,
@@ -152,11 +143,6 @@ impl LocalEngine {
         let engine = Self { inner, capabilities, hints, listener, runtime };
         engine.resume_stops().map_err(failed)?;
         Ok(engine)
-    }
-
-    /// What each running process uses.
-    pub async fn usage(&self) -> Result<BTreeMap<SlotId, Usage>, EngineError> {
-        self.blocking("measure the processes", |inner| observe::usage(&inner.layout)).await
     }
 
     /// Shims of an older protocol than this binary's: they still work, and go with the next promotion of their app.
@@ -397,6 +383,10 @@ impl Engine for LocalEngine {
             Ok(proc::listening(&observe::members(&state)))
         })
         .await
+    }
+
+    async fn usage(&self) -> Result<BTreeMap<SlotId, Usage>, EngineError> {
+        self.blocking("measure the processes", |inner| observe::usage(&inner.layout)).await
     }
 
     fn hints(&self) -> Arc<Notify> {

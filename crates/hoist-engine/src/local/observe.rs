@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 use super::cgroup::Cgroups;
 use super::layout::{Layout, STATE, is_held, is_marked};
 use super::record::{self, Cause, ExitRecord, Phase, State};
-use super::{Usage, proc};
-use crate::Seen;
+use super::proc;
+use crate::{Seen, Usage};
 use crate::logfile::now_ms;
 
 /// How long clearing away waits for killed processes to be gone.
@@ -45,9 +45,17 @@ pub(super) fn look(layout: &Layout) -> io::Result<Seen> {
         seen.workloads.entry(id.workload).or_default().insert(id.slot, process);
     }
     for (id, dir) in layout.all_tasks()? {
-        let (Standing::Held(state) | Standing::Left(state)) = task(layout, &dir)? else { continue };
+        let (state, status) = match task(layout, &dir)? {
+            // Until its shim has left it cannot be forgotten, so until then it has not ended.
+            Standing::Held(state) => (state, TaskStatus::Running),
+            Standing::Left(state) => match state.exit {
+                Some(exit) => (state, TaskStatus::Ended(as_exit(exit))),
+                None => continue,
+            },
+            Standing::Gone => continue,
+        };
         let Ok(process) = state.process.parse() else { continue };
-        seen.tasks.insert(id.clone(), as_task(&state));
+        seen.tasks.insert(id.clone(), status);
         seen.task_processes.insert(id, process);
     }
     Ok(seen)
@@ -148,13 +156,6 @@ fn as_process(state: &State, stopping: bool) -> Option<Process> {
         last_exit: state.last_exit.map(as_exit),
         started: Timestamp(state.started_ms),
     })
-}
-
-fn as_task(state: &State) -> TaskStatus {
-    match (state.phase, state.exit) {
-        (Phase::Ended, Some(exit)) => TaskStatus::Ended(as_exit(exit)),
-        _ => TaskStatus::Running,
-    }
 }
 
 fn as_exit(exit: ExitRecord) -> Exit {
