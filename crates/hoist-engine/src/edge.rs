@@ -42,7 +42,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Runs a command beside a running process, in its namespaces, limits, user and environment, without input and with
     /// its output thrown away; answers its exit status. For health checks by command.
-    async fn check(&self, slot: &SlotId, argv: &[String], limit: Duration) -> Result<i32, EngineError>;
+    async fn check(
+        &self,
+        slot: &SlotId,
+        argv: &[String],
+        limit: Duration,
+    ) -> Result<i32, EngineError>;
 
     /// The TCP ports that the process and its children listen on, for the sentence that helps.
     async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError>;

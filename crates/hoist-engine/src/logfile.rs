@@ -29,7 +29,9 @@ pub(crate) fn file_name(source: &str, process: &str) -> String {
 /// Milliseconds of the wall clock.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 /// Writes one process's log.
@@ -92,7 +94,14 @@ impl LogFile {
         self.put(line.as_bytes(), 1);
     }
 
-    fn piece(&mut self, stream: Stream, mut text: &[u8], now: u64, out: &mut Vec<u8>, lines: &mut u64) {
+    fn piece(
+        &mut self,
+        stream: Stream,
+        mut text: &[u8],
+        now: u64,
+        out: &mut Vec<u8>,
+        lines: &mut u64,
+    ) {
         while self.partial[stream as usize].len() + text.len() > LINE_MAX {
             let room = LINE_MAX - self.partial[stream as usize].len();
             self.partial[stream as usize].extend_from_slice(&text[..room]);
@@ -119,7 +128,11 @@ impl LogFile {
             return;
         }
         if self.dropped > 0 {
-            let note = format!("{} e hoist: {} lines lost: no room for the log\n", now_ms(), self.dropped);
+            let note = format!(
+                "{} e hoist: {} lines lost: no room for the log\n",
+                now_ms(),
+                self.dropped
+            );
             if self.append(note.as_bytes()) {
                 self.dropped = 0;
             }
@@ -135,12 +148,18 @@ impl LogFile {
             let _ = fs::rename(&self.path, older_half(&self.path));
         }
         if self.file.is_none() {
-            let opened = OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path);
+            let opened = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o640)
+                .open(&self.path);
             let Ok(file) = opened else { return false };
             self.size = file.metadata().map_or(0, |meta| meta.size());
             self.file = Some(file);
         }
-        let Some(file) = &mut self.file else { return false };
+        let Some(file) = &mut self.file else {
+            return false;
+        };
         match file.write_all(bytes) {
             Ok(()) => {
                 self.size += bytes.len() as u64;
@@ -168,7 +187,9 @@ mod tests {
 
     fn lines(path: &Path) -> Vec<String> {
         let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
-        text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+        text.lines()
+            .map(|line| line.split_once(' ').unwrap().1.to_owned())
+            .collect()
     }
 
     #[test]
@@ -202,7 +223,10 @@ mod tests {
         log.take(Stream::Out, b"\n");
         let lines = lines(&path);
         assert!(lines.iter().all(|line| line.len() <= LINE_MAX + 2));
-        assert_eq!(lines.iter().map(|line| line.len() - 2).sum::<usize>(), 300_000);
+        assert_eq!(
+            lines.iter().map(|line| line.len() - 2).sum::<usize>(),
+            300_000
+        );
     }
 
     #[test]
@@ -212,7 +236,10 @@ mod tests {
         let limit = 512 << 10;
         let mut log = LogFile::new(path.clone(), limit);
         for number in 0..20_000 {
-            log.take(Stream::Out, format!("line {number} {}\n", "y".repeat(80)).as_bytes());
+            log.take(
+                Stream::Out,
+                format!("line {number} {}\n", "y".repeat(80)).as_bytes(),
+            );
             if number == 10_000 {
                 log = LogFile::new(path.clone(), limit);
             }
@@ -220,8 +247,22 @@ mod tests {
         let size = |p: &Path| fs::metadata(p).unwrap().size();
         assert!(size(&path) + size(&older_half(&path)) <= limit);
         assert!(lines(&path).last().unwrap().contains("line 19999 "));
-        let first = lines(&path).first().unwrap().split(' ').nth(2).unwrap().parse::<u64>().unwrap();
-        let before = lines(&older_half(&path)).last().unwrap().split(' ').nth(2).unwrap().parse::<u64>().unwrap();
+        let first = lines(&path)
+            .first()
+            .unwrap()
+            .split(' ')
+            .nth(2)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap();
+        let before = lines(&older_half(&path))
+            .last()
+            .unwrap()
+            .split(' ')
+            .nth(2)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap();
         assert_eq!(before + 1, first);
     }
 
@@ -234,6 +275,9 @@ mod tests {
         log.take(Stream::Out, b"3\n");
         fs::create_dir(folder).unwrap();
         log.take(Stream::Out, b"4\n");
-        assert_eq!(lines(&path), ["e hoist: 3 lines lost: no room for the log", "o 4"]);
+        assert_eq!(
+            lines(&path),
+            ["e hoist: 3 lines lost: no room for the log", "o 4"]
+        );
     }
 }

@@ -1,8 +1,12 @@
 //! The conformance suite on the local engine: with all that this machine gives, as an ordinary user, and without isolation.
 //!
 //! The test program is its own shim and its own test app, so `cargo test -p hoist-engine` needs nothing else.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "conformance/app.rs"]
+mod app;
 mod conformance;
+mod local_only;
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +18,9 @@ use std::sync::Arc;
 use conformance::Bench;
 use hoist_core::id::SlotId;
 use hoist_engine::Engine;
-use hoist_engine::local::{Ceiling, LocalConfig, LocalEngine, shim_main, state_dir_of, stop_everything};
+use hoist_engine::local::{
+    Ceiling, LocalConfig, LocalEngine, shim_main, state_dir_of, stop_everything,
+};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -24,22 +30,29 @@ fn main() -> ExitCode {
     match args.next() {
         Some(word) if word == "shim" => shim_main(args),
         Some(word) if word == "app" => {
-            let words: Vec<String> = args.map(|word: OsString| word.into_string().unwrap()).collect();
-            conformance::app::run(&words[0], &words[1])
+            let words: Vec<String> = args
+                .map(|word: OsString| word.into_string().unwrap())
+                .collect();
+            app::run(&words[0], &words[1])
         }
         _ => {}
     }
     conformance::expect_engine("local");
     let mut trials = Vec::new();
     for case in conformance::all() {
-        trials.push(conformance::trial("local", case, || LocalBench::boxed(Ceiling::Everything)));
+        trials.push(conformance::trial("local", case, || {
+            LocalBench::boxed(Ceiling::Everything)
+        }));
     }
     for case in conformance::all() {
-        trials.push(conformance::trial("local-plain", case, || LocalBench::boxed(Ceiling::Plain)));
+        trials.push(conformance::trial("local-plain", case, || {
+            LocalBench::boxed(Ceiling::Plain)
+        }));
     }
     for case in conformance::all() {
         trials.push(as_user(case));
     }
+    trials.extend(local_only::all());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -53,7 +66,12 @@ fn as_user(case: conformance::Case) -> Trial {
     Trial::ignorable_test(name.clone(), move || {
         const NOBODY: u32 = 65_534;
         let program = readable_program()?;
-        let run = Command::new(&program).args(["--exact", &name]).env_remove("TMPDIR").uid(NOBODY).gid(NOBODY).output()?;
+        let run = Command::new(&program)
+            .args(["--exact", &name])
+            .env_remove("TMPDIR")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()?;
         let said = String::from_utf8_lossy(&run.stdout).into_owned();
         match (run.status.success(), said.contains("... ignored (")) {
             (false, _) => Err(Failed::from(said + &String::from_utf8_lossy(&run.stderr))),
@@ -66,7 +84,10 @@ fn as_user(case: conformance::Case) -> Trial {
 /// This program where anybody may read it: target directories often lie in a closed home.
 fn readable_program() -> std::io::Result<PathBuf> {
     let me = std::env::current_exe()?;
-    let open = |dir: &Path| dir.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+    let open = |dir: &Path| {
+        dir.metadata()
+            .is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
+    };
     if me.ancestors().all(open) {
         return Ok(me);
     }
@@ -86,24 +107,41 @@ struct LocalBench {
     dir: tempfile::TempDir,
     engine: Option<Arc<LocalEngine>>,
     ceiling: Ceiling,
+    reserved_ports: Vec<u16>,
+    /// Another place for the data.
+    deep: Option<PathBuf>,
 }
 
 impl LocalBench {
     fn boxed(ceiling: Ceiling) -> Box<dyn Bench> {
+        Box::new(Self::with(ceiling))
+    }
+
+    fn with(ceiling: Ceiling) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Without a mount namespace, apps pass through here to their own directory.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let mut bench = Self { dir, engine: None, ceiling };
+        let mut bench = Self {
+            dir,
+            engine: None,
+            ceiling,
+            reserved_ports: Vec::new(),
+            deep: None,
+        };
         bench.reopen();
-        Box::new(bench)
+        bench
     }
 
     fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.deep
+            .clone()
+            .unwrap_or_else(|| self.dir.path().join("data"))
     }
 
     fn supervisor(&self, slot: &SlotId) -> Pid {
-        let state = std::fs::read_to_string(state_dir_of(&self.data_dir(), slot).join("state.json")).unwrap();
+        let state =
+            std::fs::read_to_string(state_dir_of(&self.data_dir(), slot).join("state.json"))
+                .unwrap();
         let (_, rest) = state.split_once("\"shim\":").unwrap();
         Pid::from_raw(rest.split(',').next().unwrap().parse().unwrap())
     }
@@ -120,7 +158,11 @@ impl Drop for LocalBench {
 
 /// The directory that holds the test program, which processes must be able to read.
 fn programs() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+    std::env::current_exe()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 impl Bench for LocalBench {
@@ -133,13 +175,18 @@ impl Bench for LocalBench {
         let config = LocalConfig {
             read_only: vec![programs()],
             ceiling: self.ceiling,
+            reserved_ports: self.reserved_ports.clone(),
             ..LocalConfig::new(self.data_dir())
         };
         self.engine = Some(Arc::new(LocalEngine::open(config).unwrap()));
     }
 
     fn command(&self, token: &str, script: &str) -> Vec<String> {
-        let me = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
+        let me = std::env::current_exe()
+            .unwrap()
+            .into_os_string()
+            .into_string()
+            .unwrap();
         [&me, "app", token, script].map(str::to_owned).into()
     }
 
@@ -153,9 +200,12 @@ impl Bench for LocalBench {
 
     fn alive(&self, token: &str) -> bool {
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok()).any(|line| {
-            line.split(|byte| *byte == 0).any(|word| word == token.as_bytes())
-        })
+        entries
+            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+            .any(|line| {
+                line.split(|byte| *byte == 0)
+                    .any(|word| word == token.as_bytes())
+            })
     }
 
     fn real(&self) -> bool {

@@ -20,7 +20,9 @@ pub(super) fn find(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
     let mut found = match config.ceiling {
         Ceiling::Plain => Found {
             other_user: nix::unistd::geteuid().is_root(),
-            refused: ["mount", "pid", "ipc", "uts"].map(|kind| (kind.to_owned(), "switched off".to_owned())).into(),
+            refused: ["mount", "pid", "ipc", "uts"]
+                .map(|kind| (kind.to_owned(), "switched off".to_owned()))
+                .into(),
             ..Found::default()
         },
         Ceiling::Everything | Ceiling::NoCgroups => namespaces(config, layout)?,
@@ -45,7 +47,9 @@ fn namespaces(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
         protocol: PROTOCOL,
         process: id.as_str().to_owned(),
         // Writing shows that the layer belongs to the user, reading that the programs can be reached.
-        argv: ["/bin/sh", "-c", "echo > written && test -e written"].map(str::to_owned).into(),
+        argv: ["/bin/sh", "-c", "echo > written && test -e written"]
+            .map(str::to_owned)
+            .into(),
         tree: TreeRecord::Slug(std::path::absolute(dir.join("slug"))?),
         volumes: Vec::new(),
         read_only: Vec::new(),
@@ -61,11 +65,19 @@ fn namespaces(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
         plan: Plan::default(),
     };
     record::write(&dir.join(SPEC), &draft, false)?;
-    let output = config.shim.command(&[PROBE.as_ref(), dir.as_os_str()]).stdin(Stdio::null()).output()?;
+    let output = config
+        .shim
+        .command(&[PROBE.as_ref(), dir.as_os_str()])
+        .stdin(Stdio::null())
+        .output()?;
     let _ = layout.discard(&dir);
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
-        io::Error::other(format!("the supervisor's trial ended with {}: {}", output.status, said.trim()))
+        io::Error::other(format!(
+            "the supervisor's trial ended with {}: {}",
+            output.status,
+            said.trim()
+        ))
     })
 }
 
@@ -82,38 +94,64 @@ struct Hierarchies {
 impl Hierarchies {
     fn of_this_machine() -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        Ok(Self::parse(&mounts, &fs::read_to_string("/proc/self/cgroup").unwrap_or_default()))
+        Ok(Self::parse(
+            &mounts,
+            &fs::read_to_string("/proc/self/cgroup").unwrap_or_default(),
+        ))
     }
 
     fn parse(mounts: &str, own: &str) -> Self {
         let (mut v1, mut v2) = (Vec::new(), None);
         for line in mounts.lines() {
-            let Some((left, right)) = line.split_once(" - ") else { continue };
-            let Some(at) = left.split(' ').nth(4) else { continue };
+            let Some((left, right)) = line.split_once(" - ") else {
+                continue;
+            };
+            let Some(at) = left.split(' ').nth(4) else {
+                continue;
+            };
             let mut right = right.split(' ');
             match right.next() {
                 Some("cgroup") => {
                     let options = right.nth(1).unwrap_or_default();
-                    v1.push((options.split(',').map(str::to_owned).collect(), PathBuf::from(at)));
+                    v1.push((
+                        options.split(',').map(str::to_owned).collect(),
+                        PathBuf::from(at),
+                    ));
                 }
                 Some("cgroup2") => v2 = Some(PathBuf::from(at)),
                 _ => {}
             }
         }
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        Self { v1, v2, own: PathBuf::from(own) }
+        let own = own
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"))
+            .unwrap_or_default();
+        Self {
+            v1,
+            v2,
+            own: PathBuf::from(own),
+        }
     }
 
     /// Where each controller can be used, tried by making a cgroup.
     fn controllers(&self) -> Controllers {
         let v2 = self.version_2();
         let find = |name: &str| {
-            let v1 = self.v1.iter().find(|(controllers, _)| controllers.iter().any(|c| c == name));
+            let v1 = self
+                .v1
+                .iter()
+                .find(|(controllers, _)| controllers.iter().any(|c| c == name));
             let controller = match v1 {
-                Some((_, at)) => Controller { base: at.join(OURS), v2: false },
+                Some((_, at)) => Controller {
+                    base: at.join(OURS),
+                    v2: false,
+                },
                 None => {
                     let (base, enabled) = v2.as_ref()?;
-                    enabled.iter().any(|c| c == name).then(|| Controller { base: base.clone(), v2: true })?
+                    enabled.iter().any(|c| c == name).then(|| Controller {
+                        base: base.clone(),
+                        v2: true,
+                    })?
                 }
             };
             try_out(&controller).then_some(controller)
@@ -122,14 +160,27 @@ impl Hierarchies {
         let cpu = find("cpu");
         let memory = find("memory");
         let pids = find("pids");
-        let cpu_time = if v2_cpu(&cpu) { cpu.clone() } else { find("cpuacct") };
-        Controllers { memory, cpu, cpu_time, pids }
+        let cpu_time = if v2_cpu(&cpu) {
+            cpu.clone()
+        } else {
+            find("cpuacct")
+        };
+        Controllers {
+            memory,
+            cpu,
+            cpu_time,
+            pids,
+        }
     }
 
     /// Our directory of version 2 and the controllers that its children get.
     fn version_2(&self) -> Option<(PathBuf, Vec<String>)> {
         let mount = self.v2.as_ref()?;
-        let parent = if self.delegated(mount) { self.make_room(mount)? } else { mount.clone() };
+        let parent = if self.delegated(mount) {
+            self.make_room(mount)?
+        } else {
+            mount.clone()
+        };
         let base = parent.join(OURS);
         fs::create_dir_all(&base).ok()?;
         for dir in [&parent, &base] {
@@ -139,17 +190,27 @@ impl Hierarchies {
             }
         }
         let enabled = fs::read_to_string(base.join("cgroup.subtree_control")).ok()?;
-        Some((base, enabled.split_whitespace().map(str::to_owned).collect()))
+        Some((
+            base,
+            enabled.split_whitespace().map(str::to_owned).collect(),
+        ))
     }
 
     /// Whether our own cgroup is ours to divide: a service that systemd delegates, or one that we own as another user.
     fn delegated(&self, mount: &Path) -> bool {
-        let is_service = self.own.extension().is_some_and(|extension| extension == "service");
+        let is_service = self
+            .own
+            .extension()
+            .is_some_and(|extension| extension == "service");
         let own = mount.join(&self.own);
         let controllers = fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
         is_service
             && controllers.split_whitespace().any(|name| name == "memory")
-            && nix::unistd::access(&own.join("cgroup.subtree_control"), nix::unistd::AccessFlags::W_OK).is_ok()
+            && nix::unistd::access(
+                &own.join("cgroup.subtree_control"),
+                nix::unistd::AccessFlags::W_OK,
+            )
+            .is_ok()
     }
 
     /// Moves us into a leaf, because only a cgroup without processes can give controllers to its children.
@@ -166,9 +227,12 @@ impl Hierarchies {
 
 /// Whether a cgroup can be made there and entered.
 fn try_out(controller: &Controller) -> bool {
-    let dir = controller.base.join(format!("probe-{}", std::process::id()));
+    let dir = controller
+        .base
+        .join(format!("probe-{}", std::process::id()));
     let made = fs::create_dir_all(&dir).is_ok();
-    let works = made && nix::unistd::access(&dir.join("cgroup.procs"), nix::unistd::AccessFlags::W_OK).is_ok();
+    let works = made
+        && nix::unistd::access(&dir.join("cgroup.procs"), nix::unistd::AccessFlags::W_OK).is_ok();
     let _ = fs::remove_dir(&dir);
     works
 }
@@ -178,7 +242,10 @@ pub(super) fn describe(found: &Found, config: &LocalConfig) -> Capabilities {
     let plan = &found.plan;
     let reason = |kind: &str| {
         let found = found.refused.iter().find(|(refused, _)| refused == kind);
-        found.map_or_else(|| "not given by this machine".to_owned(), |(_, why)| why.clone())
+        found.map_or_else(
+            || "not given by this machine".to_owned(),
+            |(_, why)| why.clone(),
+        )
     };
     let namespace = |kind: &'static str, present: bool| Isolation {
         kind,
@@ -193,7 +260,9 @@ pub(super) fn describe(found: &Found, config: &LocalConfig) -> Capabilities {
         kind,
         present: controller.is_some(),
         by: match controller {
-            Some(Controller { base, v2 }) => format!("cgroup v{} at {}", if *v2 { 2 } else { 1 }, base.display()),
+            Some(Controller { base, v2 }) => {
+                format!("cgroup v{} at {}", if *v2 { 2 } else { 1 }, base.display())
+            }
             None if config.ceiling != Ceiling::Everything => "switched off".to_owned(),
             None => "no cgroup that we may write to".to_owned(),
         },
@@ -203,14 +272,20 @@ pub(super) fn describe(found: &Found, config: &LocalConfig) -> Capabilities {
         present: found.other_user,
         by: match (found.other_user, plan.user) {
             (true, _) => format!("a user per app, from {}", config.first_uid),
-            (false, true) => "all apps run as the rack's user, without rights in a user namespace".to_owned(),
+            (false, true) => {
+                "all apps run as the rack's user, without rights in a user namespace".to_owned()
+            }
             (false, false) => "all apps run as the rack's user".to_owned(),
         },
     };
     let layer = Isolation {
         kind: "layer",
         present: true,
-        by: if plan.overlay { "overlay".to_owned() } else { format!("a copy per process: {}", reason("layer")) },
+        by: if plan.overlay {
+            "overlay".to_owned()
+        } else {
+            format!("a copy per process: {}", reason("layer"))
+        },
     };
     let network = "local apps share the machine's network".to_owned();
     Capabilities {
@@ -226,7 +301,11 @@ pub(super) fn describe(found: &Found, config: &LocalConfig) -> Capabilities {
             controller("cpu", &plan.controllers.cpu),
             controller("pids", &plan.controllers.pids),
             layer,
-            Isolation { kind: "network", present: false, by: network },
+            Isolation {
+                kind: "network",
+                present: false,
+                by: network,
+            },
         ],
     }
 }

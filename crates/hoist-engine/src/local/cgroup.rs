@@ -42,14 +42,24 @@ impl Place {
     }
 
     fn number(&self, v1: &str, v2: &str) -> Option<u64> {
-        fs::read_to_string(self.file(v1, v2)).ok()?.trim().parse().ok()
+        fs::read_to_string(self.file(v1, v2))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// The number behind a word in a file of `word number` lines.
     fn field(&self, v1: (&str, &str), v2: (&str, &str)) -> Option<u64> {
         let (name, word) = if self.v2 { v2 } else { v1 };
         let text = fs::read_to_string(self.dir.join(name)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
+        text.lines().find_map(|line| {
+            line.strip_prefix(word)?
+                .strip_prefix(' ')?
+                .trim()
+                .parse()
+                .ok()
+        })
     }
 }
 
@@ -57,7 +67,10 @@ impl Cgroups {
     /// Names the cgroups of a process, without touching anything.
     pub(super) fn of(controllers: &Controllers, process: &str) -> Self {
         let place = |controller: &Option<Controller>| {
-            controller.as_ref().map(|c| Place { dir: c.base.join(process), v2: c.v2 })
+            controller.as_ref().map(|c| Place {
+                dir: c.base.join(process),
+                v2: c.v2,
+            })
         };
         Self {
             memory: place(&controllers.memory),
@@ -89,7 +102,11 @@ impl Cgroups {
             let bytes = limits.memory_bytes.to_string();
             fs::write(place.file("memory.limit_in_bytes", "memory.max"), &bytes)?;
             // Swap would make the limit a lie; machines without swap accounting lack the file.
-            let (swap, most) = if place.v2 { ("memory.swap.max", "0") } else { ("memory.memsw.limit_in_bytes", bytes.as_str()) };
+            let (swap, most) = if place.v2 {
+                ("memory.swap.max", "0")
+            } else {
+                ("memory.memsw.limit_in_bytes", bytes.as_str())
+            };
             let _ = overwrite(&place.dir.join(swap), most);
             if place.v2 {
                 let _ = overwrite(&place.dir.join("memory.oom.group"), "1");
@@ -120,7 +137,9 @@ impl Cgroups {
 
     /// Everything in them, as the machine counts.
     pub(super) fn members(&self) -> Vec<i32> {
-        let Some(dir) = self.dirs().into_iter().next() else { return Vec::new() };
+        let Some(dir) = self.dirs().into_iter().next() else {
+            return Vec::new();
+        };
         let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
@@ -129,7 +148,12 @@ impl Cgroups {
     pub(super) fn memory_kills(&self) -> u64 {
         self.memory
             .as_ref()
-            .and_then(|place| place.field(("memory.oom_control", "oom_kill"), ("memory.events", "oom_kill")))
+            .and_then(|place| {
+                place.field(
+                    ("memory.oom_control", "oom_kill"),
+                    ("memory.events", "oom_kill"),
+                )
+            })
             .unwrap_or(0)
     }
 
@@ -137,7 +161,9 @@ impl Cgroups {
     pub(super) fn cpu_nanos(&self) -> Option<u64> {
         let place = self.cpu_time.as_ref()?;
         if place.v2 {
-            return place.field(("", ""), ("cpu.stat", "usage_usec")).map(|micros| micros * 1_000);
+            return place
+                .field(("", ""), ("cpu.stat", "usage_usec"))
+                .map(|micros| micros * 1_000);
         }
         place.number("cpuacct.usage", "")
     }
@@ -146,7 +172,10 @@ impl Cgroups {
     pub(super) fn memory_bytes(&self) -> Option<u64> {
         let place = self.memory.as_ref()?;
         let used = place.number("memory.usage_in_bytes", "memory.current")?;
-        let idle = place.field(("memory.stat", "total_inactive_file"), ("memory.stat", "inactive_file"));
+        let idle = place.field(
+            ("memory.stat", "total_inactive_file"),
+            ("memory.stat", "inactive_file"),
+        );
         Some(used.saturating_sub(idle.unwrap_or(0)))
     }
 
@@ -155,7 +184,11 @@ impl Cgroups {
         const PAUSE: Duration = Duration::from_millis(2);
         let mut waited = Duration::ZERO;
         loop {
-            let left = self.dirs().into_iter().filter(|dir| fs::remove_dir(dir).is_err() && dir.exists()).count();
+            let left = self
+                .dirs()
+                .into_iter()
+                .filter(|dir| fs::remove_dir(dir).is_err() && dir.exists())
+                .count();
             if left == 0 || waited >= patience {
                 return left == 0;
             }
@@ -168,7 +201,10 @@ impl Cgroups {
 /// Writes to a file that may not be there, without making one.
 fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
-    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -182,10 +218,19 @@ mod tests {
             let base = if v2 { base.to_owned() } else { base.join(name) };
             Some(Controller { base, v2 })
         };
-        Controllers { memory: at("memory"), cpu: at("cpu"), cpu_time: at("cpuacct"), pids: at("pids") }
+        Controllers {
+            memory: at("memory"),
+            cpu: at("cpu"),
+            cpu_time: at("cpuacct"),
+            pids: at("pids"),
+        }
     }
 
-    const LIMITS: Limits = Limits { memory_bytes: 1 << 20, cpu_millicores: 250, pids_max: 7 };
+    const LIMITS: Limits = Limits {
+        memory_bytes: 1 << 20,
+        cpu_millicores: 250,
+        pids_max: 7,
+    };
 
     fn content(path: PathBuf) -> String {
         fs::read_to_string(path).unwrap()
@@ -202,11 +247,22 @@ mod tests {
         assert_eq!(content(dir.join("cpu.max")), "25000 100000");
         assert_eq!(content(dir.join("pids.max")), "7");
         assert_eq!(groups.members(), [42]);
-        fs::write(dir.join("memory.events"), "low 0\noom 3\noom_kill 2\noom_group_kill 1\n").unwrap();
+        fs::write(
+            dir.join("memory.events"),
+            "low 0\noom 3\noom_kill 2\noom_group_kill 1\n",
+        )
+        .unwrap();
         fs::write(dir.join("cpu.stat"), "usage_usec 15\nuser_usec 9\n").unwrap();
         fs::write(dir.join("memory.current"), "1000\n").unwrap();
         fs::write(dir.join("memory.stat"), "anon 1\ninactive_file 400\n").unwrap();
-        assert_eq!((groups.memory_kills(), groups.cpu_nanos(), groups.memory_bytes()), (2, Some(15_000), Some(600)));
+        assert_eq!(
+            (
+                groups.memory_kills(),
+                groups.cpu_nanos(),
+                groups.memory_bytes()
+            ),
+            (2, Some(15_000), Some(600))
+        );
     }
 
     #[test]
@@ -215,13 +271,20 @@ mod tests {
         let groups = Cgroups::of(&controllers(base.path(), false), "p");
         groups.create(LIMITS).unwrap();
         groups.enter(42).unwrap();
-        assert_eq!(content(base.path().join("memory/p/memory.limit_in_bytes")), "1048576");
+        assert_eq!(
+            content(base.path().join("memory/p/memory.limit_in_bytes")),
+            "1048576"
+        );
         assert_eq!(content(base.path().join("cpu/p/cpu.cfs_quota_us")), "25000");
         assert_eq!(content(base.path().join("pids/p/pids.max")), "7");
         for name in ["memory", "cpu", "cpuacct", "pids"] {
             assert_eq!(content(base.path().join(name).join("p/cgroup.procs")), "42");
         }
-        fs::write(base.path().join("memory/p/memory.oom_control"), "under_oom 0\noom_kill 1\n").unwrap();
+        fs::write(
+            base.path().join("memory/p/memory.oom_control"),
+            "under_oom 0\noom_kill 1\n",
+        )
+        .unwrap();
         fs::write(base.path().join("cpuacct/p/cpuacct.usage"), "77\n").unwrap();
         assert_eq!((groups.memory_kills(), groups.cpu_nanos()), (1, Some(77)));
     }

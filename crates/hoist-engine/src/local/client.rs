@@ -29,6 +29,12 @@ pub(super) fn ask(dir: &Path, request: &Request, limit: Duration) -> io::Result<
 
 /// Names a directory by a descriptor, because a socket's path has room for 107 bytes and a data directory may not.
 pub(super) fn through<T>(dir: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    let open = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(dir)?;
-    act(&PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())))
+    let open = File::options()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+        .open(dir)?;
+    act(&PathBuf::from(format!(
+        "/proc/self/fd/{}",
+        open.as_raw_fd()
+    )))
 }

@@ -47,7 +47,9 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(data_dir: &Path) -> Self {
-        Self { root: data_dir.join(ENGINE) }
+        Self {
+            root: data_dir.join(ENGINE),
+        }
     }
 
     /// Makes the directories and removes what a crash left half made or half gone.
@@ -55,7 +57,12 @@ impl Layout {
         // Apps without a mount namespace must be able to pass through to their own directory, and see nothing else.
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o711);
-        for dir in [self.slots(), self.tasks(), self.root.join("new"), self.root.join("trash")] {
+        for dir in [
+            self.slots(),
+            self.tasks(),
+            self.root.join("new"),
+            self.root.join("trash"),
+        ] {
             builder.create(dir)?;
         }
         for dir in ["new", "trash"] {
@@ -125,7 +132,9 @@ fn list<T>(dir: &Path, parse: fn(&str) -> Option<T>) -> io::Result<Vec<(T, PathB
         let entry = entry?;
         match entry.file_name().to_str().and_then(parse) {
             Some(id) => found.push((id, entry.path())),
-            None => tracing::warn!(path = %entry.path().display(), "a directory that is none of the engine's"),
+            None => {
+                tracing::warn!(path = %entry.path().display(), "a directory that is none of the engine's")
+            }
         }
     }
     Ok(found)
@@ -141,13 +150,20 @@ pub(super) fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
 
 /// Opens a directory's lock file, making it if it is missing.
 pub(super) fn open_lock(dir: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK))
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join(LOCK))
 }
 
 /// Whether the directory's shim lives: somebody holds its lock.
 pub(super) fn is_held(dir: &Path) -> bool {
     // Shared, so that two who look at once do not see each other.
-    File::open(dir.join(LOCK)).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+    File::open(dir.join(LOCK))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 /// Whether the process was asked to stop for good.
@@ -164,8 +180,15 @@ pub(super) fn mark(dir: &Path) -> io::Result<()> {
 }
 
 fn slot_name(id: &SlotId) -> String {
-    let WorkloadId { app, service, attempt } = &id.workload;
-    format!("{app}{SEPARATOR}{service}{SEPARATOR}{attempt}{SEPARATOR}{}", id.slot)
+    let WorkloadId {
+        app,
+        service,
+        attempt,
+    } = &id.workload;
+    format!(
+        "{app}{SEPARATOR}{service}{SEPARATOR}{attempt}{SEPARATOR}{}",
+        id.slot
+    )
 }
 
 fn parse_slot(name: &str) -> Option<SlotId> {
@@ -181,7 +204,9 @@ fn parse_slot(name: &str) -> Option<SlotId> {
 
 fn task_name(id: &TaskId) -> String {
     match id {
-        TaskId::ReleaseCommand(app, promotion) => format!("release{SEPARATOR}{app}{SEPARATOR}{promotion}"),
+        TaskId::ReleaseCommand(app, promotion) => {
+            format!("release{SEPARATOR}{app}{SEPARATOR}{promotion}")
+        }
         TaskId::Build(app, build) => format!("build{SEPARATOR}{app}{SEPARATOR}{build}"),
         TaskId::OneOff(app, process) => format!("run{SEPARATOR}{app}{SEPARATOR}{process}"),
     }
@@ -212,13 +237,22 @@ mod tests {
         let workload = WorkloadId {
             app: "my-app.x".parse().unwrap(),
             service: "Web_1".parse().unwrap(),
-            attempt: Version { epoch: 2, number: 17 },
+            attempt: Version {
+                epoch: 2,
+                number: 17,
+            },
         };
         let slot = SlotId { workload, slot: 3 };
         assert_eq!(parse_slot(&slot_name(&slot)), Some(slot));
         let app: AppName = "a".parse().unwrap();
         let tasks = [
-            TaskId::ReleaseCommand(app.clone(), Version { epoch: 1, number: 2 }),
+            TaskId::ReleaseCommand(
+                app.clone(),
+                Version {
+                    epoch: 1,
+                    number: 2,
+                },
+            ),
             TaskId::Build(app.clone(), BuildId::from_random([7; 16])),
             TaskId::OneOff(app, ProcessId::from_random([9; 6])),
         ];

@@ -32,7 +32,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::{Capabilities, Engine, EngineError, RestartPolicy, Seen, TaskId, TaskSpec, Usage, WorkloadSpec};
+use crate::{
+    Capabilities, Engine, EngineError, RestartPolicy, Seen, TaskId, TaskSpec, Usage, WorkloadSpec,
+};
 use layout::{Layout, STATE, is_marked};
 use observe::Standing;
 use record::{PROTOCOL, State};
@@ -87,7 +89,9 @@ pub struct ShimCommand {
 
 impl Default for ShimCommand {
     fn default() -> Self {
-        Self { program: PathBuf::from("/proc/self/exe") }
+        Self {
+            program: PathBuf::from("/proc/self/exe"),
+        }
     }
 }
 
@@ -131,7 +135,10 @@ impl LocalEngine {
     /// Opens the engine: finds out what the machine gives, takes over what runs and goes on with stops that a crash
     /// interrupted. Must be called within a tokio runtime; blocks for some tens of milliseconds.
     pub fn open(config: LocalConfig) -> Result<Self, EngineError> {
-        let failed = |source| EngineError::Unavailable { doing: "open the local engine".to_owned(), source };
+        let failed = |source| EngineError::Unavailable {
+            doing: "open the local engine".to_owned(),
+            source,
+        };
         let runtime = Handle::try_current().map_err(|error| failed(io::Error::other(error)))?;
         let layout = Layout::new(&std::path::absolute(&config.data_dir).map_err(failed)?);
         layout.prepare().map_err(failed)?;
@@ -139,8 +146,19 @@ impl LocalEngine {
         let capabilities = capabilities::describe(&found, &config);
         let hints = Arc::new(Notify::new());
         let listener = listen(&layout, Arc::clone(&hints)).map_err(failed)?;
-        let inner = Arc::new(Inner { config, layout, found, making: Mutex::new(()) });
-        let engine = Self { inner, capabilities, hints, listener, runtime };
+        let inner = Arc::new(Inner {
+            config,
+            layout,
+            found,
+            making: Mutex::new(()),
+        });
+        let engine = Self {
+            inner,
+            capabilities,
+            hints,
+            listener,
+            runtime,
+        };
         engine.resume_stops().map_err(failed)?;
         Ok(engine)
     }
@@ -151,15 +169,30 @@ impl LocalEngine {
             let dirs = inner.layout.all_slots()?.into_iter().map(|(_, dir)| dir);
             let states = dirs.filter_map(|dir| record::read::<State>(&dir.join(STATE)).ok());
             let older = states.filter(|state| state.protocol < PROTOCOL);
-            Ok(older.filter_map(|state| state.process.parse().ok()).collect())
+            Ok(older
+                .filter_map(|state| state.process.parse().ok())
+                .collect())
         })
         .await
     }
 
     fn resume_stops(&self) -> io::Result<()> {
-        let slots = self.inner.layout.all_slots()?.into_iter().map(|(_, dir)| dir);
-        let tasks = self.inner.layout.all_tasks()?.into_iter().map(|(_, dir)| dir);
-        for dir in slots.chain(tasks).filter(|dir| is_marked(dir) && layout::is_held(dir)) {
+        let slots = self
+            .inner
+            .layout
+            .all_slots()?
+            .into_iter()
+            .map(|(_, dir)| dir);
+        let tasks = self
+            .inner
+            .layout
+            .all_tasks()?
+            .into_iter()
+            .map(|(_, dir)| dir);
+        for dir in slots
+            .chain(tasks)
+            .filter(|dir| is_marked(dir) && layout::is_held(dir))
+        {
             self.see_to(dir);
         }
         Ok(())
@@ -172,7 +205,9 @@ impl LocalEngine {
         self.runtime.spawn(async move {
             let told = dir.clone();
             let grace = tokio::task::spawn_blocking(move || stop::tell(&told)).await;
-            let Ok(Ok(Some(grace))) = grace else { return hints.notify_one() };
+            let Ok(Ok(Some(grace))) = grace else {
+                return hints.notify_one();
+            };
             tokio::time::sleep(stop::patience(grace)).await;
             let _ = tokio::task::spawn_blocking(move || stop::force(&dir)).await;
             hints.notify_one();
@@ -186,7 +221,10 @@ impl LocalEngine {
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> Result<T, EngineError> {
         let doing = doing.to_owned();
-        self.engine_work(move |inner| work(inner).map_err(|source| EngineError::Unavailable { doing, source })).await
+        self.engine_work(move |inner| {
+            work(inner).map_err(|source| EngineError::Unavailable { doing, source })
+        })
+        .await
     }
 
     async fn engine_work<T: Send + 'static>(
@@ -224,7 +262,10 @@ fn listen(layout: &Layout, hints: Arc<Notify>) -> io::Result<JoinHandle<()>> {
 impl Inner {
     /// Holds exactly the slots 1..=`slots`; answers the directories that are to stop.
     fn hold(&self, spec: &WorkloadSpec, slots: u16) -> Result<Vec<PathBuf>, EngineError> {
-        let failed = |source| EngineError::Unavailable { doing: format!("hold {}", spec.id), source };
+        let failed = |source| EngineError::Unavailable {
+            doing: format!("hold {}", spec.id),
+            source,
+        };
         let mut leaving = self.slots_of(&spec.id).map_err(failed)?;
         leaving.retain(|(id, _)| id.slot > slots);
         for (_, dir) in leaving.iter().rev() {
@@ -232,7 +273,10 @@ impl Inner {
         }
         for slot in 1..=slots {
             let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-            let id = SlotId { workload: spec.id.clone(), slot };
+            let id = SlotId {
+                workload: spec.id.clone(),
+                slot,
+            };
             let dir = self.layout.slot(&id);
             let marked = is_marked(&dir);
             let after = match observe::slot(&self.layout, &dir, marked).map_err(failed)? {
@@ -266,27 +310,46 @@ impl Inner {
     }
 
     fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
-        let failed = |source| EngineError::Unavailable { doing: "start a task".to_owned(), source };
+        let failed = |source| EngineError::Unavailable {
+            doing: "start a task".to_owned(),
+            source,
+        };
         let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.layout.task(&spec.id);
-        if !matches!(observe::task(&self.layout, &dir).map_err(failed)?, Standing::Gone) {
+        if !matches!(
+            observe::task(&self.layout, &dir).map_err(failed)?,
+            Standing::Gone
+        ) {
             return Ok(());
         }
-        let (TaskId::ReleaseCommand(app, _) | TaskId::Build(app, _) | TaskId::OneOff(app, _)) = &spec.id;
+        let (TaskId::ReleaseCommand(app, _) | TaskId::Build(app, _) | TaskId::OneOff(app, _)) =
+            &spec.id;
         let app: &AppName = app;
-        let start =
-            Start { dir, app, process: &spec.process, port: false, restart: false, limit: Some(spec.limit), after: None };
+        let start = Start {
+            dir,
+            app,
+            process: &spec.process,
+            port: false,
+            restart: false,
+            limit: Some(spec.limit),
+            after: None,
+        };
         start::start(self, &start).map(|_| ())
     }
 
     fn running(&self, slot: &SlotId) -> Result<(PathBuf, State), EngineError> {
         let dir = self.layout.slot(slot);
-        let state = record::read::<State>(&dir.join(STATE)).ok().filter(|_| layout::is_held(&dir));
+        let state = record::read::<State>(&dir.join(STATE))
+            .ok()
+            .filter(|_| layout::is_held(&dir));
         state.map(|state| (dir, state)).ok_or(EngineError::NotFound)
     }
 
     fn check(&self, slot: &SlotId, argv: Vec<String>, limit: Duration) -> Result<i32, EngineError> {
-        let failed = |source| EngineError::Unavailable { doing: "run a check".to_owned(), source };
+        let failed = |source| EngineError::Unavailable {
+            doing: "run a check".to_owned(),
+            source,
+        };
         let (dir, _) = self.running(slot)?;
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let request = Request::Check { argv, limit_ms };
@@ -316,7 +379,9 @@ impl Engine for LocalEngine {
 
     async fn apply(&self, spec: &WorkloadSpec, slots: u16) -> Result<(), EngineError> {
         let spec = spec.clone();
-        let leaving = self.engine_work(move |inner| inner.hold(&spec, slots)).await?;
+        let leaving = self
+            .engine_work(move |inner| inner.hold(&spec, slots))
+            .await?;
         for dir in leaving {
             self.see_to(dir);
         }
@@ -348,7 +413,8 @@ impl Engine for LocalEngine {
     async fn stop_task(&self, id: &TaskId) -> Result<(), EngineError> {
         let dir = self.inner.layout.task(id);
         let marked = dir.clone();
-        self.blocking("stop a task", move |_| layout::mark(&marked)).await?;
+        self.blocking("stop a task", move |_| layout::mark(&marked))
+            .await?;
         self.see_to(dir);
         Ok(())
     }
@@ -356,7 +422,10 @@ impl Engine for LocalEngine {
     async fn forget_task(&self, id: &TaskId) -> Result<(), EngineError> {
         let id = id.clone();
         self.engine_work(move |inner| {
-            let failed = |source| EngineError::Unavailable { doing: "forget a task".to_owned(), source };
+            let failed = |source| EngineError::Unavailable {
+                doing: "forget a task".to_owned(),
+                source,
+            };
             let _one_at_a_time = inner.making.lock().unwrap_or_else(PoisonError::into_inner);
             let dir = inner.layout.task(&id);
             match observe::task(&inner.layout, &dir).map_err(failed)? {
@@ -371,9 +440,15 @@ impl Engine for LocalEngine {
         .await
     }
 
-    async fn check(&self, slot: &SlotId, argv: &[String], limit: Duration) -> Result<i32, EngineError> {
+    async fn check(
+        &self,
+        slot: &SlotId,
+        argv: &[String],
+        limit: Duration,
+    ) -> Result<i32, EngineError> {
         let (slot, argv) = (slot.clone(), argv.to_vec());
-        self.engine_work(move |inner| inner.check(&slot, argv, limit)).await
+        self.engine_work(move |inner| inner.check(&slot, argv, limit))
+            .await
     }
 
     async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError> {
@@ -386,7 +461,10 @@ impl Engine for LocalEngine {
     }
 
     async fn usage(&self) -> Result<BTreeMap<SlotId, Usage>, EngineError> {
-        self.blocking("measure the processes", |inner| observe::usage(&inner.layout)).await
+        self.blocking("measure the processes", |inner| {
+            observe::usage(&inner.layout)
+        })
+        .await
     }
 
     fn hints(&self) -> Arc<Notify> {

@@ -13,10 +13,10 @@ use nix::unistd::Pid;
 
 use super::cgroup::Cgroups;
 use super::layout::{Layout, STATE, is_held, is_marked};
-use super::record::{self, Cause, ExitRecord, Phase, State};
 use super::proc;
-use crate::{Seen, Usage};
+use super::record::{self, Cause, ExitRecord, Phase, State};
 use crate::logfile::now_ms;
+use crate::{Seen, Usage};
 
 /// How long clearing away waits for killed processes to be gone.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -33,7 +33,10 @@ pub(super) enum Standing {
 
 /// Looks at everything.
 pub(super) fn look(layout: &Layout) -> io::Result<Seen> {
-    let mut seen = Seen { memory_free_bytes: proc::memory_free(), ..Seen::default() };
+    let mut seen = Seen {
+        memory_free_bytes: proc::memory_free(),
+        ..Seen::default()
+    };
     for (id, dir) in layout.all_slots()? {
         let marked = is_marked(&dir);
         let process = match slot(layout, &dir, marked)? {
@@ -42,7 +45,10 @@ pub(super) fn look(layout: &Layout) -> io::Result<Seen> {
             Standing::Gone => continue,
         };
         let Some(process) = process else { continue };
-        seen.workloads.entry(id.workload).or_default().insert(id.slot, process);
+        seen.workloads
+            .entry(id.workload)
+            .or_default()
+            .insert(id.slot, process);
     }
     for (id, dir) in layout.all_tasks()? {
         let (state, status) = match task(layout, &dir)? {
@@ -54,7 +60,9 @@ pub(super) fn look(layout: &Layout) -> io::Result<Seen> {
             },
             Standing::Gone => continue,
         };
-        let Ok(process) = state.process.parse() else { continue };
+        let Ok(process) = state.process.parse() else {
+            continue;
+        };
         seen.tasks.insert(id.clone(), status);
         seen.task_processes.insert(id, process);
     }
@@ -63,7 +71,9 @@ pub(super) fn look(layout: &Layout) -> io::Result<Seen> {
 
 /// Looks at one slot and clears away what is to go.
 pub(super) fn slot(layout: &Layout, dir: &Path, marked: bool) -> io::Result<Standing> {
-    let Some((held, state)) = read(dir)? else { return Ok(Standing::Gone) };
+    let Some((held, state)) = read(dir)? else {
+        return Ok(Standing::Gone);
+    };
     if held {
         return Ok(Standing::Held(state));
     }
@@ -77,7 +87,9 @@ pub(super) fn slot(layout: &Layout, dir: &Path, marked: bool) -> io::Result<Stan
 
 /// Looks at one task. One that was never executed is cleared away, unless it was told not to be.
 pub(super) fn task(layout: &Layout, dir: &Path) -> io::Result<Standing> {
-    let Some((held, state)) = read(dir)? else { return Ok(Standing::Gone) };
+    let Some((held, state)) = read(dir)? else {
+        return Ok(Standing::Gone);
+    };
     if held {
         return Ok(Standing::Held(state));
     }
@@ -104,7 +116,12 @@ fn bury(dir: &Path, mut state: State) -> State {
     }
     clear(&state);
     let signal = Signal::SIGKILL as i32;
-    state.exit = Some(ExitRecord { code: 128 + signal, signal: Some(signal), cause: Cause::Lost, at_ms: now_ms() });
+    state.exit = Some(ExitRecord {
+        code: 128 + signal,
+        signal: Some(signal),
+        cause: Cause::Lost,
+        at_ms: now_ms(),
+    });
     state.phase = Phase::Ended;
     state.pid = None;
     state.shim = None;
@@ -131,7 +148,9 @@ fn clear(state: &State) {
 
 /// What remains of a process that had no namespace: its session, as long as the number cannot mean somebody else's.
 fn orphans(state: &State) -> Vec<i32> {
-    let Some(leader) = state.pid else { return Vec::new() };
+    let Some(leader) = state.pid else {
+        return Vec::new();
+    };
     let reused = proc::started(leader).is_some_and(|started| state.pid_started != Some(started));
     if state.boot != record::boot() || reused {
         return Vec::new();
@@ -150,7 +169,9 @@ fn as_process(state: &State, stopping: bool) -> Option<Process> {
     };
     Some(Process {
         id: state.process.parse::<ProcessId>().ok()?,
-        address: state.port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        address: state
+            .port
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         state: process_state,
         restarts: state.restarts,
         last_exit: state.last_exit.map(as_exit),
@@ -187,13 +208,21 @@ pub(super) fn members(state: &State) -> Vec<i32> {
 pub(super) fn usage(layout: &Layout) -> io::Result<BTreeMap<SlotId, Usage>> {
     let mut all = BTreeMap::new();
     for (id, dir) in layout.all_slots()? {
-        let Some((true, state)) = read(&dir)? else { continue };
+        let Some((true, state)) = read(&dir)? else {
+            continue;
+        };
         let cgroups = Cgroups::of(&state.controllers, &state.process);
         let usage = match (cgroups.cpu_nanos(), cgroups.memory_bytes()) {
-            (Some(cpu_nanos), Some(memory_bytes)) => Usage { cpu_nanos, memory_bytes },
+            (Some(cpu_nanos), Some(memory_bytes)) => Usage {
+                cpu_nanos,
+                memory_bytes,
+            },
             (cpu, memory) => {
                 let (cpu_nanos, memory_bytes) = proc::usage(&members(&state));
-                Usage { cpu_nanos: cpu.unwrap_or(cpu_nanos), memory_bytes: memory.unwrap_or(memory_bytes) }
+                Usage {
+                    cpu_nanos: cpu.unwrap_or(cpu_nanos),
+                    memory_bytes: memory.unwrap_or(memory_bytes),
+                }
             }
         };
         all.insert(id, usage);

@@ -14,7 +14,12 @@ pub(super) fn choose(taken: &BTreeSet<u16>, random: u16) -> io::Result<u16> {
     (start..RANGE.end)
         .chain(RANGE.start..start)
         .find(|port| !taken.contains(port) && is_free(*port))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no port from 20000 to 31999 is free"))
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "no port from 20000 to 31999 is free",
+            )
+        })
 }
 
 /// Whether a process could listen there, on loopback or on all addresses.

@@ -18,8 +18,16 @@ fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, so the fields are counted from its end.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-    let signed = |index: usize| fields.get(index).and_then(|field| field.parse::<i32>().ok());
+    let number = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<u64>().ok())
+    };
+    let signed = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<i32>().ok())
+    };
     Some(Stat {
         zombie: matches!(fields.first(), Some(&"Z" | &"X")),
         parent: signed(1)?,
@@ -40,20 +48,37 @@ pub(super) fn started(pid: i32) -> Option<u64> {
 }
 
 fn all() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Everything in the pid namespace of `leader`.
 pub(super) fn in_namespace_of(leader: i32) -> Vec<i32> {
-    let namespace = |pid: i32| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|meta| meta.ino());
-    let Some(wanted) = namespace(leader) else { return Vec::new() };
-    all().into_iter().filter(|pid| namespace(*pid) == Some(wanted)).collect()
+    let namespace = |pid: i32| {
+        fs::metadata(format!("/proc/{pid}/ns/pid"))
+            .ok()
+            .map(|meta| meta.ino())
+    };
+    let Some(wanted) = namespace(leader) else {
+        return Vec::new();
+    };
+    all()
+        .into_iter()
+        .filter(|pid| namespace(*pid) == Some(wanted))
+        .collect()
 }
 
 /// Everything that descends from a process, without itself.
 pub(super) fn descendants_of(ancestor: i32) -> Vec<i32> {
-    let parents: BTreeMap<i32, i32> = all().into_iter().filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
+    let parents: BTreeMap<i32, i32> = all()
+        .into_iter()
+        .filter_map(|pid| Some((pid, stat(pid)?.parent)))
+        .collect();
     let descends = |pid: &i32| {
         let mut pid = *pid;
         // A chain of parents is never longer than the list; the count guards against a list that changed meanwhile.
@@ -71,29 +96,45 @@ pub(super) fn descendants_of(ancestor: i32) -> Vec<i32> {
 
 /// Everything in a session: what can still be found of a process without a namespace when its supervisor is gone.
 pub(super) fn in_session_of(leader: i32) -> Vec<i32> {
-    all().into_iter().filter(|pid| stat(*pid).is_some_and(|stat| stat.session == leader)).collect()
+    all()
+        .into_iter()
+        .filter(|pid| stat(*pid).is_some_and(|stat| stat.session == leader))
+        .collect()
 }
 
 /// The TCP ports that these processes listen on, in order.
 pub(super) fn listening(pids: &[i32]) -> Vec<u16> {
     let mut sockets = BTreeSet::new();
     for pid in pids {
-        let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            continue;
+        };
         for file in files.flatten() {
-            let Ok(target) = fs::read_link(file.path()) else { continue };
+            let Ok(target) = fs::read_link(file.path()) else {
+                continue;
+            };
             sockets.extend(socket_number(&target));
         }
     }
     let mut ports = BTreeSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = fs::read_to_string(table).unwrap_or_default();
-        ports.extend(text.lines().skip(1).filter_map(|line| listener(line, &sockets)));
+        ports.extend(
+            text.lines()
+                .skip(1)
+                .filter_map(|line| listener(line, &sockets)),
+        );
     }
     ports.into_iter().collect()
 }
 
 fn socket_number(target: &Path) -> Option<u64> {
-    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    target
+        .to_str()?
+        .strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
 }
 
 /// The port of a line of `/proc/net/tcp`, when it listens and is one of ours.
@@ -115,7 +156,10 @@ pub(super) fn usage(pids: &[i32]) -> (u64, u64) {
     for pid in pids {
         cpu += stat(*pid).map_or(0, |stat| stat.ticks * TICK_NANOS);
         let pages = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-        let resident = pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        let resident = pages
+            .split_whitespace()
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok());
         memory += resident.unwrap_or(0) * PAGE;
     }
     (cpu, memory)
@@ -124,8 +168,15 @@ pub(super) fn usage(pids: &[i32]) -> (u64, u64) {
 /// Memory in bytes that new processes may take.
 pub(super) fn memory_free() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }
 
 #[cfg(test)]

@@ -44,16 +44,28 @@ pub(super) struct Start<'a> {
 /// Makes the directory and starts the shim. Answers whether it was made: false when one was there already.
 pub(super) fn start(inner: &Inner, start: &Start) -> Result<bool, EngineError> {
     refuse_nonsense(inner, start.process)?;
-    let failed = |source| EngineError::Unavailable { doing: "start a process".to_owned(), source };
+    let failed = |source| EngineError::Unavailable {
+        doing: "start a process".to_owned(),
+        source,
+    };
     let process = ProcessId::from_random(random_bytes().map_err(failed)?);
     let uid = prepare_trees(inner, start).map_err(failed)?;
-    let port = if start.port { Some(choose_port(inner).map_err(failed)?) } else { None };
+    let port = if start.port {
+        Some(choose_port(inner).map_err(failed)?)
+    } else {
+        None
+    };
     let made = make(inner, start, &process, uid, port).map_err(failed)?;
     let (new, lock) = made;
     let env = variables(inner, start, port).map_err(failed)?;
     match fs::rename(&new, &start.dir) {
         Ok(()) => {}
-        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+            ) =>
+        {
             let _ = inner.layout.discard(&new);
             return Ok(false);
         }
@@ -70,7 +82,12 @@ pub(super) fn start(inner: &Inner, start: &Start) -> Result<bool, EngineError> {
 }
 
 fn refuse_nonsense(inner: &Inner, process: &ProcessSpec) -> Result<(), EngineError> {
-    let refuse = |why: String| Err(EngineError::Refused { doing: "start a process".to_owned(), why });
+    let refuse = |why: String| {
+        Err(EngineError::Refused {
+            doing: "start a process".to_owned(),
+            why,
+        })
+    };
     if process.argv.is_empty() {
         return refuse("its command is empty".to_owned());
     }
@@ -79,7 +96,10 @@ fn refuse_nonsense(inner: &Inner, process: &ProcessSpec) -> Result<(), EngineErr
     }
     for (name, value) in &process.env {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return refuse(format!("`{}` is no name for a variable", name.escape_debug()));
+            return refuse(format!(
+                "`{}` is no name for a variable",
+                name.escape_debug()
+            ));
         }
         if value.expose().contains('\0') {
             return refuse(format!("the value of {name} contains a NUL character"));
@@ -119,13 +139,27 @@ fn choose_port(inner: &Inner) -> io::Result<u16> {
 }
 
 /// Makes the directory, whole, where nobody looks, and takes its lock.
-fn make(inner: &Inner, start: &Start, id: &ProcessId, uid: Option<u32>, port: Option<u16>) -> io::Result<(PathBuf, File)> {
-    let ProcessSpec { argv, tree, volumes, .. } = start.process;
+fn make(
+    inner: &Inner,
+    start: &Start,
+    id: &ProcessId,
+    uid: Option<u32>,
+    port: Option<u16>,
+) -> io::Result<(PathBuf, File)> {
+    let ProcessSpec {
+        argv,
+        tree,
+        volumes,
+        ..
+    } = start.process;
     let dir = inner.layout.make_new(id.as_str())?;
     for name in ["root", "lower"] {
         fs::create_dir(dir.join(name))?;
     }
-    let log = start.process.log_dir.join(logfile::file_name(&start.process.log_source, id.as_str()));
+    let log = start
+        .process
+        .log_dir
+        .join(logfile::file_name(&start.process.log_source, id.as_str()));
     let spec = Spec {
         protocol: PROTOCOL,
         process: id.as_str().to_owned(),
@@ -142,7 +176,11 @@ fn make(inner: &Inner, start: &Start, id: &ProcessId, uid: Option<u32>, port: Op
         uid,
         memory_bytes: start.process.memory_bytes,
         cpu_millicores: start.process.cpu_millicores,
-        pids_max: if start.process.pids_max == 0 { PIDS_MAX } else { start.process.pids_max },
+        pids_max: if start.process.pids_max == 0 {
+            PIDS_MAX
+        } else {
+            start.process.pids_max
+        },
         grace_ms: millis(start.process.stop_grace),
         limit_ms: start.limit.map(millis),
         restart: start.restart,
@@ -186,8 +224,12 @@ fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File
         }
     };
     let has = |wanted: &str| start.process.env.iter().any(|(name, _)| name == wanted);
-    let mut file = File::from(memfd_create(c"env", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
-    let mut put = |name: &str, value: &[u8]| file.write_all(&[name.as_bytes(), b"=", value, b"\0"].concat());
+    let mut file = File::from(memfd_create(
+        c"env",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?);
+    let mut put =
+        |name: &str, value: &[u8]| file.write_all(&[name.as_bytes(), b"=", value, b"\0"].concat());
     for (name, value) in &start.process.env {
         if !(name == "PORT" && port.is_some()) {
             put(name, value.expose().as_bytes())?;
@@ -202,7 +244,10 @@ fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File
     if let Some(port) = port {
         put("PORT", port.to_string().as_bytes())?;
     }
-    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+    let seals = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(file)
 }
@@ -217,7 +262,10 @@ fn sync_parent(start: &Start) -> io::Result<()> {
 
 /// Starts the shim and waits until it has left our family, which it does at once.
 fn launch(inner: &Inner, dir: &Path, lock: File, env: File) -> io::Result<()> {
-    let log = File::options().append(true).create(true).open(dir.join(SHIM_LOG))?;
+    let log = File::options()
+        .append(true)
+        .create(true)
+        .open(dir.join(SHIM_LOG))?;
     let mut child = inner
         .config
         .shim
@@ -227,14 +275,25 @@ fn launch(inner: &Inner, dir: &Path, lock: File, env: File) -> io::Result<()> {
         .stderr(Stdio::from(log))
         .spawn()?;
     let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("the supervisor ended with {status}"))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!(
+            "the supervisor ended with {status}"
+        )))
+    }
 }
 
 impl super::ShimCommand {
     /// The command that runs the shim's entry with these arguments, without anything of our environment.
     pub(super) fn command(&self, arguments: &[&OsStr]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg0("hoist").arg("shim").args(arguments).env_clear().current_dir("/");
+        command
+            .arg0("hoist")
+            .arg("shim")
+            .args(arguments)
+            .env_clear()
+            .current_dir("/");
         command
     }
 }

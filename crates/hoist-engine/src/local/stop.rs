@@ -60,8 +60,15 @@ pub(super) fn patience(grace: Duration) -> Duration {
 
 /// Kills a shim that outstayed its time, and with it its process.
 pub(super) fn force(dir: &Path) {
-    let Ok(state) = record::read::<State>(&dir.join(STATE)) else { return };
-    let Some(shim) = state.shim.filter(|shim| is_held(dir) && works_in(*shim, dir)) else { return };
+    let Ok(state) = record::read::<State>(&dir.join(STATE)) else {
+        return;
+    };
+    let Some(shim) = state
+        .shim
+        .filter(|shim| is_held(dir) && works_in(*shim, dir))
+    else {
+        return;
+    };
     tracing::warn!(dir = %dir.display(), "a supervisor outstayed its time and is killed");
     let members = observe::members(&state);
     let _ = kill(Pid::from_raw(shim), Signal::SIGKILL);
@@ -72,7 +79,10 @@ pub(super) fn force(dir: &Path) {
 
 /// Whether this process really is the shim of that directory: numbers are reused.
 fn works_in(pid: i32, dir: &Path) -> bool {
-    match (fs::read_link(format!("/proc/{pid}/cwd")), fs::canonicalize(dir)) {
+    match (
+        fs::read_link(format!("/proc/{pid}/cwd")),
+        fs::canonicalize(dir),
+    ) {
         (Ok(cwd), Ok(dir)) => cwd == dir,
         _ => false,
     }
@@ -83,14 +93,20 @@ fn works_in(pid: i32, dir: &Path) -> bool {
 /// Needs no rack. With one running, its loops would start them again: stop it first. Blocks for as long as the longest
 /// grace, plus a few seconds.
 pub fn stop_everything(data_dir: &Path) -> Result<usize, EngineError> {
-    let failed = |source| EngineError::Unavailable { doing: "stop the processes".to_owned(), source };
+    let failed = |source| EngineError::Unavailable {
+        doing: "stop the processes".to_owned(),
+        source,
+    };
     let layout = Layout::new(data_dir);
     if !layout.slots().exists() {
         return Ok(0);
     }
     let slots = layout.all_slots().map_err(failed)?;
     let tasks = layout.all_tasks().map_err(failed)?;
-    let dirs = slots.into_iter().map(|(_, dir)| dir).chain(tasks.into_iter().map(|(_, dir)| dir));
+    let dirs = slots
+        .into_iter()
+        .map(|(_, dir)| dir)
+        .chain(tasks.into_iter().map(|(_, dir)| dir));
     let mut waiting = Vec::new();
     for dir in dirs {
         let asked = Instant::now();

@@ -15,7 +15,10 @@ pub(super) fn of(path: &Path, app: &AppName, first: u32) -> io::Result<u32> {
     if let Some(uid) = users.get(app.as_str()) {
         return Ok(*uid);
     }
-    let uid = users.values().max().map_or(first, |last| first.max(last + 1));
+    let uid = users
+        .values()
+        .max()
+        .map_or(first, |last| first.max(last + 1));
     users.insert(app.as_str().to_owned(), uid);
     write(path, &users)?;
     Ok(uid)
@@ -31,7 +34,12 @@ fn read(path: &Path) -> io::Result<BTreeMap<String, u32>> {
         Some((app.to_owned(), uid.parse().ok()?))
     };
     let parsed: Option<_> = text.lines().map(line).collect();
-    parsed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display())))
+    parsed.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is damaged", path.display()),
+        )
+    })
 }
 
 fn write(path: &Path, users: &BTreeMap<String, u32>) -> io::Result<()> {

@@ -43,13 +43,22 @@ pub enum Step {
 
 /// Reads a script. The word that is not understood is the error.
 pub fn parse(script: &str) -> Result<Vec<Step>, String> {
-    script.split(';').map(str::trim).filter(|step| !step.is_empty()).map(step).collect()
+    script
+        .split(';')
+        .map(str::trim)
+        .filter(|step| !step.is_empty())
+        .map(step)
+        .collect()
 }
 
 fn step(text: &str) -> Result<Step, String> {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     let unknown = || text.to_owned();
-    let two = || rest.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or_else(unknown);
+    let two = || {
+        rest.split_once(' ')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .ok_or_else(unknown)
+    };
     Ok(match word {
         "say" => Step::Say(rest.to_owned()),
         "cry" => Step::Cry(rest.to_owned()),
@@ -86,7 +95,15 @@ mod tests {
     fn steps_are_read_in_order_and_nonsense_is_named() {
         let steps = parse("say hello there; wait 20 ;serve 404; exit 3;").unwrap();
         let wait = Step::Wait(Duration::from_millis(20));
-        assert_eq!(steps, [Step::Say("hello there".into()), wait, Step::Serve(404), Step::Exit(3)]);
+        assert_eq!(
+            steps,
+            [
+                Step::Say("hello there".into()),
+                wait,
+                Step::Serve(404),
+                Step::Exit(3)
+            ]
+        );
         assert_eq!(parse("say x; dance"), Err("dance".into()));
         assert_eq!(parse("exit now"), Err("exit now".into()));
     }

@@ -21,7 +21,11 @@ pub(crate) fn run(token: &str, text: &str) -> ! {
     term.add(Signal::SIGTERM);
     term.thread_block().unwrap();
     let stops = SignalFd::new(&term).unwrap();
-    let mut app = App { stops, stubborn: false, serving: false };
+    let mut app = App {
+        stops,
+        stubborn: false,
+        serving: false,
+    };
     for step in steps {
         app.act(token, step);
     }
@@ -42,7 +46,9 @@ impl App {
         match step {
             Step::Say(text) => say(&text),
             Step::Cry(text) => eprintln!("{text}"),
-            Step::Print(name) => say(&std::env::var(name).unwrap_or_else(|_| "unset".into()).replace('\n', "\\n")),
+            Step::Print(name) => say(&std::env::var(name)
+                .unwrap_or_else(|_| "unset".into())
+                .replace('\n', "\\n")),
             Step::Wait(time) => self.rest(PollTimeout::try_from(time).unwrap()),
             Step::Serve(status) => {
                 let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
@@ -68,7 +74,8 @@ impl App {
             Step::Eat => eat(),
             Step::Count => {
                 let pids = std::fs::read_dir("/proc").unwrap().flatten();
-                let numbers = pids.filter(|entry| entry.file_name().to_str().unwrap().parse::<u32>().is_ok());
+                let numbers =
+                    pids.filter(|entry| entry.file_name().to_str().unwrap().parse::<u32>().is_ok());
                 say(&numbers.count().to_string());
             }
             Step::Write(file, text) => match std::fs::write(&file, text) {
@@ -81,7 +88,11 @@ impl App {
             },
             Step::Fork => {
                 let me = std::env::current_exe().unwrap();
-                std::process::Command::new(me).args(["app", token, "idle"]).spawn().unwrap();
+                #[allow(clippy::zombie_processes, reason = "it ends with us")]
+                std::process::Command::new(me)
+                    .args(["app", token, "idle"])
+                    .spawn()
+                    .unwrap();
             }
             Step::Flood(lines) => (0..lines).for_each(|number| say(&number.to_string())),
         }
@@ -121,7 +132,10 @@ fn answer(mut stream: TcpStream, status: u16) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut asked = [0; 4096];
     let _ = stream.read(&mut asked)?;
-    write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+    write!(
+        stream,
+        "HTTP/1.1 {status} X\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+    )
 }
 
 fn eat() -> ! {

@@ -2,9 +2,8 @@
 //!
 //! A bench holds the engine under test and does to it what an engine cannot do to itself: crash the rack, kill a supervisor.
 
-pub(crate) mod app;
 mod cases;
-mod looking;
+pub(crate) mod looking;
 
 use std::future::Future;
 use std::path::Path;
@@ -44,13 +43,23 @@ pub(crate) struct Case {
     /// What it needs: `real`, or kinds of isolation.
     pub(crate) needs: &'static [&'static str],
     /// The case itself.
-    pub(crate) run: for<'a> fn(&'a mut dyn Bench) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub(crate) run: for<'a> fn(&'a mut dyn Bench) -> Running<'a>,
 }
 
+/// A case under way.
+pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// Makes a test of a case. What the engine says it lacks is not asked of it, and the report says so.
-pub(crate) fn trial(engine: &'static str, case: Case, bench: impl FnOnce() -> Box<dyn Bench> + Send + 'static) -> Trial {
+pub(crate) fn trial(
+    engine: &'static str,
+    case: Case,
+    bench: impl FnOnce() -> Box<dyn Bench> + Send + 'static,
+) -> Trial {
     Trial::ignorable_test(format!("{engine}::{}", case.name), move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         let outcome = runtime.block_on(async move {
             let mut bench = bench();
             for need in case.needs {
@@ -58,11 +67,21 @@ pub(crate) fn trial(engine: &'static str, case: Case, bench: impl FnOnce() -> Bo
                     return Ok(Completion::ignored_with("needs real processes"));
                 }
                 let engine = bench.engine();
-                let isolation = engine.capabilities().isolation.iter().find(|i| i.kind == *need);
+                let isolation = engine
+                    .capabilities()
+                    .isolation
+                    .iter()
+                    .find(|i| i.kind == *need);
                 if let Some(lack) = isolation.filter(|isolation| !isolation.present) {
-                    return Ok(Completion::ignored_with(format!("needs {need}: {}", lack.by)));
+                    return Ok(Completion::ignored_with(format!(
+                        "needs {need}: {}",
+                        lack.by
+                    )));
                 }
-                assert!(*need == "real" || isolation.is_some() || !bench.real(), "{need} is not reported at all");
+                assert!(
+                    *need == "real" || isolation.is_some() || !bench.real(),
+                    "{need} is not reported at all"
+                );
                 if *need != "real" && isolation.is_none() {
                     return Ok(Completion::ignored_with(format!("needs {need}")));
                 }

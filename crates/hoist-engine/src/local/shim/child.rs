@@ -13,7 +13,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Gid, Pid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, sethostname, setpgid, setresgid, setresuid, setsid};
+use nix::unistd::{
+    Gid, Pid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, sethostname, setpgid,
+    setresgid, setresuid, setsid,
+};
 
 use super::sys::{self, Side};
 use super::{Fault, layer, root};
@@ -59,10 +62,18 @@ pub(super) fn start(spec: &Spec, env: &File, cgroups: &Cgroups) -> Result<Child,
                     map_user(pid).map_err(Fault::of("map the user"))?;
                 }
                 cgroups.enter(pid).map_err(Fault::of("limit the process"))?;
-                go_write.write_all(b"g").map_err(Fault::of("start a process"))
+                go_write
+                    .write_all(b"g")
+                    .map_err(Fault::of("start a process"))
             };
             match let_go() {
-                Ok(()) => Ok(Child { pid, pidfd, out, err, fault }),
+                Ok(()) => Ok(Child {
+                    pid,
+                    pidfd,
+                    out,
+                    err,
+                    fault,
+                }),
                 Err(fault) => {
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                     super::wait_code(pid);
@@ -102,7 +113,13 @@ pub(super) fn map_user(pid: i32) -> io::Result<()> {
 }
 
 /// Everything between the clone and the exec; returns only what went wrong.
-fn become_app(spec: &Spec, env: &File, out: &PipeWriter, err: &PipeWriter, fault: &PipeWriter) -> Fault {
+fn become_app(
+    spec: &Spec,
+    env: &File,
+    out: &PipeWriter,
+    err: &PipeWriter,
+    fault: &PipeWriter,
+) -> Fault {
     let set_up = || -> Result<(), Fault> {
         die_with_shim(Some(fault))?;
         setsid().map_err(Fault::of("start a session"))?;
@@ -159,7 +176,9 @@ fn die_with_shim(fault: Option<&PipeWriter>) -> Result<(), Fault> {
 fn execute(spec: &Spec, argv: &[String], env: &File, fault: Option<&PipeWriter>) -> Fault {
     let prepare = || -> Result<Command, Fault> {
         let variables = read_variables(env).map_err(Fault::of("read the variables"))?;
-        let (program, arguments) = argv.split_first().ok_or(Fault::new("run an empty command"))?;
+        let (program, arguments) = argv
+            .split_first()
+            .ok_or(Fault::new("run an empty command"))?;
         sys::drop_capability_bounds();
         if let Some(id) = spec.uid {
             setgroups(&[]).map_err(Fault::of("leave the groups"))?;
@@ -202,7 +221,13 @@ fn read_variables(env: &File) -> io::Result<Vec<(std::ffi::OsString, std::ffi::O
 
 /// Runs a command beside the process `beside`, without input and output; answers the pid to wait for, which also is
 /// the number of the process group to kill. Exits with what the command exits with.
-pub(super) fn check(spec: &Spec, argv: &[String], env: &File, beside: &Child, cgroups: &Cgroups) -> Result<i32, Fault> {
+pub(super) fn check(
+    spec: &Spec,
+    argv: &[String],
+    env: &File,
+    beside: &Child,
+    cgroups: &Cgroups,
+) -> Result<i32, Fault> {
     match sys::clone_process(CloneFlags::empty()).map_err(Fault::of("start a check"))? {
         Side::Parent { pid, .. } => {
             // Both sides set it, so that neither has to wait for the other.
@@ -217,7 +242,8 @@ pub(super) fn check(spec: &Spec, argv: &[String], env: &File, beside: &Child, cg
             match joined {
                 Ok(Side::Child) => {
                     let entered = die_with_shim(None).and_then(|()| enter_app_dir(spec));
-                    let _fault = entered.map_or_else(|fault| fault, |()| execute(spec, argv, env, None));
+                    let _fault =
+                        entered.map_or_else(|fault| fault, |()| execute(spec, argv, env, None));
                     sys::exit_now(EXEC_FAILED)
                 }
                 Ok(Side::Parent { pid, .. }) => sys::exit_now(super::wait_code(pid)),
@@ -230,9 +256,15 @@ pub(super) fn check(spec: &Spec, argv: &[String], env: &File, beside: &Child, cg
 fn join(spec: &Spec, beside: &Child, cgroups: &Cgroups) -> Result<(), Fault> {
     die_with_shim(None)?;
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(Fault::of("open /dev/null"))?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(Fault::of("open /dev/null"))?;
     standard_streams(null.as_fd(), null.as_fd(), null.as_fd())?;
-    cgroups.enter(std::process::id() as i32).map_err(Fault::of("limit the check"))?;
+    cgroups
+        .enter(std::process::id() as i32)
+        .map_err(Fault::of("limit the check"))?;
     let flags = flags(&spec.plan);
     if !flags.is_empty() {
         setns(&beside.pidfd, flags).map_err(Fault::of("join the process"))?;

@@ -20,7 +20,9 @@ pub(super) const COPY: &str = "layer/app";
 
 /// Makes a fresh layer, and throws the old one away.
 pub(super) fn renew(spec: &Spec) -> Result<(), Fault> {
-    let TreeRecord::Slug(slug) = &spec.tree else { return Ok(()) };
+    let TreeRecord::Slug(slug) = &spec.tree else {
+        return Ok(());
+    };
     let make = || -> io::Result<()> {
         discard()?;
         fs::create_dir(LAYER)?;
@@ -29,7 +31,9 @@ pub(super) fn renew(spec: &Spec) -> Result<(), Fault> {
             fs::create_dir(WORK)?;
             fs::create_dir(UPPER)?;
             fs::set_permissions(UPPER, fs::Permissions::from_mode(0o755))?;
-            return spec.uid.map_or(Ok(()), |uid| lchown(UPPER, Some(uid), Some(uid)));
+            return spec
+                .uid
+                .map_or(Ok(()), |uid| lchown(UPPER, Some(uid), Some(uid)));
         }
         copy(slug, Path::new(COPY), spec.uid)
     };

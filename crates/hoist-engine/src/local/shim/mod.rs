@@ -25,8 +25,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, dup2_stdin, dup2_stdout, setsid};
 
-pub(super) use probe::PROBE;
 pub(super) use probe::Found;
+pub(super) use probe::PROBE;
 pub(super) use protocol::{Answer, Request};
 
 use sys::Side;
@@ -40,13 +40,19 @@ struct Fault {
 
 impl Fault {
     fn new(doing: impl Into<String>) -> Self {
-        Self { doing: doing.into(), source: None }
+        Self {
+            doing: doing.into(),
+            source: None,
+        }
     }
 
     /// Makes the mapping for `map_err`.
     fn of<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
         let doing = doing.into();
-        |source| Self { doing, source: Some(source.into()) }
+        |source| Self {
+            doing,
+            source: Some(source.into()),
+        }
     }
 }
 
@@ -94,20 +100,38 @@ fn supervise_detached(dir: PathBuf) -> i32 {
 
 /// Leaves the rack's session and family. Answers nothing in the process that the rack waits for.
 fn detach(dir: PathBuf) -> Result<Option<(File, File)>, Fault> {
-    let take = |fd: io::Result<std::os::fd::OwnedFd>| fd.map(File::from).map_err(Fault::of("take the state directory"));
+    let take = |fd: io::Result<std::os::fd::OwnedFd>| {
+        fd.map(File::from)
+            .map_err(Fault::of("take the state directory"))
+    };
     let lock = take(io::stdin().as_fd().try_clone_to_owned())?;
     let env = take(io::stdout().as_fd().try_clone_to_owned())?;
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(Fault::of("open /dev/null"))?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(Fault::of("open /dev/null"))?;
     dup2_stdin(&null).map_err(Fault::of("let go of the input"))?;
     dup2_stdout(&null).map_err(Fault::of("let go of the output"))?;
     drop(null);
     let mut blocked = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGQUIT, Signal::SIGCHLD] {
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGPIPE,
+        Signal::SIGQUIT,
+        Signal::SIGCHLD,
+    ] {
         blocked.add(signal);
     }
-    blocked.thread_block().map_err(Fault::of("block the signals"))?;
+    blocked
+        .thread_block()
+        .map_err(Fault::of("block the signals"))?;
     setsid().map_err(Fault::of("leave the session"))?;
-    if let Side::Parent { .. } = sys::clone_process(CloneFlags::empty()).map_err(Fault::of("leave the rack"))? {
+    if let Side::Parent { .. } =
+        sys::clone_process(CloneFlags::empty()).map_err(Fault::of("leave the rack"))?
+    {
         return Ok(None);
     }
     chdir(&dir).map_err(Fault::of("enter the state directory"))?;

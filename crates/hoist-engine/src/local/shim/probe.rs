@@ -40,7 +40,9 @@ pub(super) fn run(dir: &Path) -> i32 {
         let words = serde_json::to_vec(&found).map_err(Fault::of("answer"))?;
         // Flushed here, because this process ends without the clean-up that would do it.
         let mut out = std::io::stdout().lock();
-        out.write_all(&words).and_then(|()| out.flush()).map_err(Fault::of("answer"))
+        out.write_all(&words)
+            .and_then(|()| out.flush())
+            .map_err(Fault::of("answer"))
     });
     match answered {
         Ok(()) => 0,
@@ -75,7 +77,9 @@ fn probe(draft: &Spec) -> Found {
 /// Tries each namespace alone, within a user namespace where that is what it takes.
 fn namespaces(found: &mut Found) {
     let mut base = CloneFlags::empty();
-    if attempt(CloneFlags::CLONE_NEWNS).is_err() && attempt(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).is_ok() {
+    if attempt(CloneFlags::CLONE_NEWNS).is_err()
+        && attempt(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).is_ok()
+    {
         base = CloneFlags::CLONE_NEWUSER;
         found.plan.user = true;
     }
@@ -112,12 +116,28 @@ fn candidates(best: &Plan, other_user: bool) -> Vec<(Plan, bool)> {
     let mut plans = Vec::new();
     for (own_proc, overlay) in [(true, true), (true, false), (false, true), (false, false)] {
         if best.mount && (best.own_proc || !own_proc) {
-            plans.push(Plan { own_proc, overlay, ..best.clone() });
+            plans.push(Plan {
+                own_proc,
+                overlay,
+                ..best.clone()
+            });
         }
     }
-    plans.push(Plan { mount: false, own_proc: false, overlay: false, ..best.clone() });
-    let users = if other_user { vec![true, false] } else { vec![false] };
-    users.iter().flat_map(|user| plans.iter().map(|plan| (plan.clone(), *user))).collect()
+    plans.push(Plan {
+        mount: false,
+        own_proc: false,
+        overlay: false,
+        ..best.clone()
+    });
+    let users = if other_user {
+        vec![true, false]
+    } else {
+        vec![false]
+    };
+    users
+        .iter()
+        .flat_map(|user| plans.iter().map(|plan| (plan.clone(), *user)))
+        .collect()
 }
 
 /// Starts a process that writes into its layer, exactly as one of an app is started.
@@ -129,7 +149,11 @@ fn trial(draft: &Spec, plan: &Plan, other_user: bool) -> Result<(), String> {
     };
     let run = || -> Result<Result<(), String>, Fault> {
         let env = File::open("/dev/null").map_err(Fault::of("open /dev/null"))?;
-        let mut child = child::start(&spec, &env, &Cgroups::of(&Controllers::default(), &spec.process))?;
+        let mut child = child::start(
+            &spec,
+            &env,
+            &Cgroups::of(&Controllers::default(), &spec.process),
+        )?;
         let code = super::wait_code(child.pid);
         let (mut fault, mut said) = (String::new(), String::new());
         let _ = child.fault.read_to_string(&mut fault);
@@ -149,7 +173,10 @@ fn trial(draft: &Spec, plan: &Plan, other_user: bool) -> Result<(), String> {
 fn explain(found: &mut Found, works: &Plan, other_user: bool, reason: &str) {
     let lost = [
         ("mount", found.plan.mount && !works.mount),
-        ("proc", found.plan.own_proc && !works.own_proc && works.mount),
+        (
+            "proc",
+            found.plan.own_proc && !works.own_proc && works.mount,
+        ),
         ("layer", found.plan.overlay && !works.overlay && works.mount),
         ("other_user", !other_user && !reason.is_empty()),
     ];

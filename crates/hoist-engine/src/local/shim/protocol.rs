@@ -46,7 +46,10 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, heard: Vec::new() })
+        Ok(Self {
+            stream,
+            heard: Vec::new(),
+        })
     }
 
     /// Reads what is there. None: not yet. An error: let it go.
@@ -64,7 +67,9 @@ impl Client {
             return match serde_json::from_slice(&line) {
                 Ok(request) => Ok(Some(request)),
                 Err(error) => {
-                    self.answer(&Answer::Failed(format!("this supervisor does not know the word: {error}")));
+                    self.answer(&Answer::Failed(format!(
+                        "this supervisor does not know the word: {error}"
+                    )));
                     Ok(None)
                 }
             };

@@ -34,8 +34,14 @@ const NO_FS: Option<&str> = None;
 /// Puts the root together and moves into it; afterwards nothing of the machine's own tree can be reached.
 pub(super) fn enter(spec: &Spec) -> Result<(), Fault> {
     let root = Path::new(ROOT);
-    mount(NO_FS, "/", NO_FS, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NO_FS)
-        .map_err(Fault::of("separate the mounts"))?;
+    mount(
+        NO_FS,
+        "/",
+        NO_FS,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        NO_FS,
+    )
+    .map_err(Fault::of("separate the mounts"))?;
     tmpfs(root, "size=1m,mode=755", MsFlags::MS_NODEV)?;
     for dir in ["proc", "sys", "dev", "tmp", "run", "var/tmp", "app", "old"] {
         fs::create_dir_all(root.join(dir)).map_err(Fault::of("make the root's directories"))?;
@@ -58,13 +64,25 @@ pub(super) fn enter(spec: &Spec) -> Result<(), Fault> {
 }
 
 fn tmpfs(at: &Path, options: &str, flags: MsFlags) -> Result<(), Fault> {
-    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::MS_NOSUID | flags, Some(options))
-        .map_err(Fault::of(format!("mount a tmpfs on {}", at.display())))
+    mount(
+        Some("tmpfs"),
+        at,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID | flags,
+        Some(options),
+    )
+    .map_err(Fault::of(format!("mount a tmpfs on {}", at.display())))
 }
 
 fn bind_rec(source: &Path, at: &Path) -> Result<(), Fault> {
-    mount(Some(source), at, NO_FS, MsFlags::MS_BIND | MsFlags::MS_REC, NO_FS)
-        .map_err(Fault::of(format!("show {}", source.display())))
+    mount(
+        Some(source),
+        at,
+        NO_FS,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        NO_FS,
+    )
+    .map_err(Fault::of(format!("show {}", source.display())))
 }
 
 /// `/usr` and `/etc`, read-only, and what leads into them.
@@ -75,7 +93,8 @@ fn programs(root: &Path) -> Result<(), Fault> {
     for name in MERGED {
         let outside = Path::new("/").join(name);
         match fs::read_link(&outside) {
-            Ok(target) => std::os::unix::fs::symlink(target, root.join(name)).map_err(Fault::of("link the programs"))?,
+            Ok(target) => std::os::unix::fs::symlink(target, root.join(name))
+                .map_err(Fault::of("link the programs"))?,
             Err(_) if outside.is_dir() => read_only(&outside, root)?,
             Err(_) => {}
         }
@@ -98,8 +117,12 @@ fn seal(at: &Path, read_only: bool) -> Result<(), Fault> {
 
 /// Where systemd resolves names, `/etc/resolv.conf` leads into `/run`, which is not the machine's here.
 fn names(root: &Path) -> Result<(), Fault> {
-    let Ok(file) = fs::canonicalize("/etc/resolv.conf") else { return Ok(()) };
-    let Ok(inside) = file.strip_prefix("/run") else { return Ok(()) };
+    let Ok(file) = fs::canonicalize("/etc/resolv.conf") else {
+        return Ok(());
+    };
+    let Ok(inside) = file.strip_prefix("/run") else {
+        return Ok(());
+    };
     let at = root.join("run").join(inside);
     if let Some(parent) = at.parent() {
         fs::create_dir_all(parent).map_err(Fault::of("make room for resolv.conf"))?;
@@ -122,7 +145,13 @@ fn devices(dev: &Path) -> Result<(), Fault> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     // Only terminals need it, and some containers refuse it: an app without is an app all the same.
     let options = "newinstance,ptmxmode=0666,mode=0620";
-    let _ = mount(Some("devpts"), &dev.join("pts"), Some("devpts"), flags, Some(options));
+    let _ = mount(
+        Some("devpts"),
+        &dev.join("pts"),
+        Some("devpts"),
+        flags,
+        Some(options),
+    );
     tmpfs(&dev.join("shm"), "size=64m,mode=1777", MsFlags::MS_NODEV)?;
     let links = [
         ("pts/ptmx", "ptmx"),
@@ -165,12 +194,23 @@ fn app(spec: &Spec, root: &Path) -> Result<(), Fault> {
 /// option's text has no quotes that every kernel understands.
 fn overlay(plan: &Plan, slug: &Path, at: &Path) -> Result<(), Fault> {
     bind_rec(slug, Path::new(LOWER))?;
-    let mut options = format!("lowerdir={LOWER},upperdir={},workdir={}", super::layer::UPPER, super::layer::WORK);
+    let mut options = format!(
+        "lowerdir={LOWER},upperdir={},workdir={}",
+        super::layer::UPPER,
+        super::layer::WORK
+    );
     if plan.user {
         options.push_str(",userxattr");
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("overlay"), at, Some("overlay"), flags, Some(options.as_str())).map_err(Fault::of("overlay /app"))
+    mount(
+        Some("overlay"),
+        at,
+        Some("overlay"),
+        flags,
+        Some(options.as_str()),
+    )
+    .map_err(Fault::of("overlay /app"))
 }
 
 /// A volume, writable. Its place may lie in the slug, so no link on the way is followed: it could lead out.
@@ -180,12 +220,18 @@ fn volume(source: &Path, inside: &Path, root: &Path) -> Result<(), Fault> {
     let at = PathBuf::from(format!("/proc/self/fd/{}", target.as_raw_fd()));
     mount(Some(source), &at, NO_FS, MsFlags::MS_BIND, NO_FS).map_err(Fault::of(what()))?;
     let top = descend(root, inside).map_err(Fault::of(what()))?;
-    seal(&PathBuf::from(format!("/proc/self/fd/{}", top.as_raw_fd())), false)
+    seal(
+        &PathBuf::from(format!("/proc/self/fd/{}", top.as_raw_fd())),
+        false,
+    )
 }
 
 /// Opens a directory below `root` step by step, making what is missing; links and `..` are refused.
 fn descend(root: &Path, inside: &Path) -> io::Result<OwnedFd> {
-    const FLAGS: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+    const FLAGS: OFlag = OFlag::O_PATH
+        .union(OFlag::O_DIRECTORY)
+        .union(OFlag::O_NOFOLLOW)
+        .union(OFlag::O_CLOEXEC);
     let mut dir = open(root, FLAGS, Mode::empty())?;
     for component in inside.components() {
         let name = match component {
@@ -210,6 +256,10 @@ fn leave_old(root: &Path) -> Result<(), Fault> {
     chdir("/").map_err(Fault::of("enter the root"))?;
     umount2("/old", MntFlags::MNT_DETACH).map_err(Fault::of("leave the machine's root"))?;
     let _ = fs::remove_dir("/old");
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let flags = MsFlags::MS_REMOUNT
+        | MsFlags::MS_BIND
+        | MsFlags::MS_RDONLY
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV;
     mount(NO_FS, "/", NO_FS, flags, NO_FS).map_err(Fault::of("seal the root"))
 }

@@ -77,7 +77,10 @@ struct Check {
 pub(super) fn run(lock: File, env: File) -> i32 {
     let records = || -> Result<(Spec, State), Fault> {
         let spec = record::read(Path::new(SPEC)).map_err(Fault::of("read the specification"))?;
-        Ok((spec, record::read(Path::new(STATE)).map_err(Fault::of("read the state"))?))
+        Ok((
+            spec,
+            record::read(Path::new(STATE)).map_err(Fault::of("read the state"))?,
+        ))
     };
     let (spec, state) = match records() {
         Ok(records) => records,
@@ -106,7 +109,12 @@ fn give_up(mut state: State, mut log: LogFile, fault: &Fault) {
     log.say(&format!("hoist: {fault}"));
     state.phase = Phase::Ended;
     state.started_ms = now_ms();
-    state.exit = Some(ExitRecord { code: 127, signal: None, cause: Cause::ExecFailed, at_ms: now_ms() });
+    state.exit = Some(ExitRecord {
+        code: 127,
+        signal: None,
+        cause: Cause::ExecFailed,
+        at_ms: now_ms(),
+    });
     let _ = record::write(Path::new(STATE), &state, false);
     hint();
 }
@@ -130,11 +138,15 @@ impl Supervisor {
             cpu_millicores: spec.cpu_millicores,
             pids_max: spec.pids_max,
         };
-        cgroups.create(limits).map_err(Fault::of("make the cgroups"))?;
+        cgroups
+            .create(limits)
+            .map_err(Fault::of("make the cgroups"))?;
         let _ = fs::remove_file(SOCKET);
         let listener = UnixListener::bind(SOCKET).and_then(|l| l.set_nonblocking(true).map(|()| l));
         let log = LogFile::new(spec.log.clone(), spec.log_bytes_max);
-        let limit_at = spec.limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit));
+        let limit_at = spec
+            .limit_ms
+            .map(|limit| Instant::now() + Duration::from_millis(limit));
         Ok(Self {
             state,
             env,
@@ -164,7 +176,12 @@ impl Supervisor {
         // A stop that was asked for before we began is obeyed before anything is executed.
         if Path::new(STOP).exists() {
             let signal = Signal::SIGTERM as i32;
-            let exit = ExitRecord { code: 128 + signal, signal: Some(signal), cause: Cause::Own, at_ms: now_ms() };
+            let exit = ExitRecord {
+                code: 128 + signal,
+                signal: Some(signal),
+                cause: Cause::Own,
+                at_ms: now_ms(),
+            };
             self.state.exit = Some(exit);
             self.state.phase = Phase::Ended;
             return;
@@ -193,7 +210,11 @@ impl Supervisor {
         let durable = !self.spec.restart && self.spec.limit_ms.is_some();
         self.unwritten = record::write(Path::new(STATE), &self.state, durable).is_err();
         if durable && self.unwritten {
-            self.ended(127, None, Some("could not record the start: no room on the disk".to_owned()));
+            self.ended(
+                127,
+                None,
+                Some("could not record the start: no room on the disk".to_owned()),
+            );
             return;
         }
         match child::start(&self.spec, &self.env, &self.cgroups) {
@@ -220,7 +241,11 @@ impl Supervisor {
             None => PollTimeout::NONE,
             Some(at) => {
                 // One more millisecond, because a timeout that is cut down would wake us just before the time.
-                let left = at.saturating_duration_since(Instant::now()).as_millis().min(600_000) + 1;
+                let left = at
+                    .saturating_duration_since(Instant::now())
+                    .as_millis()
+                    .min(600_000)
+                    + 1;
                 PollTimeout::try_from(left as u32).unwrap_or(PollTimeout::MAX)
             }
         };
@@ -260,21 +285,35 @@ impl Supervisor {
                 }
             }
         }
-        if let Some(listener) = self.listener.as_ref().filter(|_| self.clients.len() < CLIENTS_MAX) {
+        if let Some(listener) = self
+            .listener
+            .as_ref()
+            .filter(|_| self.clients.len() < CLIENTS_MAX)
+        {
             sources.push(Source::Listener);
             fds.push(listener.as_fd());
         }
         fds.extend(self.clients.iter().map(AsFd::as_fd));
-        let mut polled: Vec<PollFd> = fds.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let mut polled: Vec<PollFd> = fds
+            .into_iter()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
         poll(&mut polled, timeout)?;
-        let happened = polled.iter().zip(sources).filter(|(fd, _)| fd.any().unwrap_or(false));
+        let happened = polled
+            .iter()
+            .zip(sources)
+            .filter(|(fd, _)| fd.any().unwrap_or(false));
         Ok(happened.map(|(_, source)| source).collect())
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let checks = self.checks.iter().map(|check| check.until);
         let retry = self.unwritten.then(|| Instant::now() + RETRY);
-        [self.restart_at, self.kill_at, self.limit_at, retry].into_iter().flatten().chain(checks).min()
+        [self.restart_at, self.kill_at, self.limit_at, retry]
+            .into_iter()
+            .flatten()
+            .chain(checks)
+            .min()
     }
 
     /// Does what the time asks for.
@@ -284,7 +323,10 @@ impl Supervisor {
         if past(self.limit_at) && self.child.is_some() {
             self.limit_at = None;
             let limit = Duration::from_millis(self.spec.limit_ms.unwrap_or(0));
-            self.log.say(&format!("hoist: killed after its limit of {} s", limit.as_secs_f32()));
+            self.log.say(&format!(
+                "hoist: killed after its limit of {} s",
+                limit.as_secs_f32()
+            ));
             self.kill_everything();
         }
         if past(self.kill_at) {
@@ -319,14 +361,20 @@ impl Supervisor {
         match read {
             Ok(0) => self.streams_open[stream as usize] = false,
             Ok(count) => self.log.take(stream, &bytes[..count]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
             Err(_) => self.streams_open[stream as usize] = false,
         }
     }
 
     /// Hears why the command was not executed; an end without a word means that it was.
     fn hear_fault(&mut self) {
-        let (Some(child), Some(heard)) = (&mut self.child, &mut self.fault) else { return };
+        let (Some(child), Some(heard)) = (&mut self.child, &mut self.fault) else {
+            return;
+        };
         let mut bytes = [0; 512];
         match child.fault.read(&mut bytes) {
             Ok(0) if heard.is_empty() => self.fault = None,
@@ -343,16 +391,18 @@ impl Supervisor {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             let (pid, code, signal) = match status {
                 WaitStatus::Exited(pid, code) => (pid.as_raw(), code, None),
-                WaitStatus::Signaled(pid, signal, _) => (pid.as_raw(), 128 + signal as i32, Some(signal as i32)),
+                WaitStatus::Signaled(pid, signal, _) => {
+                    (pid.as_raw(), 128 + signal as i32, Some(signal as i32))
+                }
                 WaitStatus::StillAlive => break,
                 _ => continue,
             };
             if self.child.as_ref().is_some_and(|child| child.pid == pid) {
                 self.process_ended(code, signal);
-            } else if let Some(index) = self.checks.iter().position(|check| check.pid == pid) {
-                if let Some(mut client) = self.checks.swap_remove(index).client {
-                    client.answer(&Answer::Exit(code));
-                }
+            } else if let Some(index) = self.checks.iter().position(|check| check.pid == pid)
+                && let Some(mut client) = self.checks.swap_remove(index).client
+            {
+                client.answer(&Answer::Exit(code));
             }
         }
     }
@@ -366,7 +416,11 @@ impl Supervisor {
         self.hear_fault();
         self.log.flush();
         let fault = self.fault.take().filter(|heard| !heard.is_empty());
-        self.ended(code, signal, fault.map(|heard| String::from_utf8_lossy(&heard).into_owned()));
+        self.ended(
+            code,
+            signal,
+            fault.map(|heard| String::from_utf8_lossy(&heard).into_owned()),
+        );
     }
 
     fn drain(&mut self, stream: Stream) {
@@ -399,11 +453,19 @@ impl Supervisor {
             self.log.say(&format!("hoist: {fault}"));
         }
         if memory {
-            self.log.say(&format!("hoist: out of memory: the limit is {} MB", self.spec.memory_bytes / 1_000_000));
+            self.log.say(&format!(
+                "hoist: out of memory: the limit is {} MB",
+                self.spec.memory_bytes / 1_000_000
+            ));
         }
         self.child = None;
         self.state.pid = None;
-        self.state.exit = Some(ExitRecord { code, signal, cause, at_ms: now_ms() });
+        self.state.exit = Some(ExitRecord {
+            code,
+            signal,
+            cause,
+            at_ms: now_ms(),
+        });
         for check in self.checks.drain(..) {
             let _ = kill(Pid::from_raw(-check.pid), Signal::SIGKILL);
             if let Some(mut client) = check.client {
@@ -464,7 +526,11 @@ impl Supervisor {
             return;
         }
         for _ in 0..ROUNDS {
-            let living: Vec<i32> = self.members().into_iter().filter(|pid| proc::lives(*pid)).collect();
+            let living: Vec<i32> = self
+                .members()
+                .into_iter()
+                .filter(|pid| proc::lives(*pid))
+                .collect();
             if living.is_empty() {
                 return;
             }
@@ -476,8 +542,13 @@ impl Supervisor {
     }
 
     fn accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        if let Ok(client) = listener.accept().and_then(|(stream, _)| Client::new(stream)) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        if let Ok(client) = listener
+            .accept()
+            .and_then(|(stream, _)| Client::new(stream))
+        {
             self.clients.push(client);
         }
     }
@@ -507,7 +578,11 @@ impl Supervisor {
         match child::check(&self.spec, argv, &self.env, child, &self.cgroups) {
             Ok(pid) => {
                 let until = Instant::now() + Duration::from_millis(limit_ms);
-                self.checks.push(Check { pid, client: Some(client), until });
+                self.checks.push(Check {
+                    pid,
+                    client: Some(client),
+                    until,
+                });
             }
             Err(fault) => client.answer(&Answer::Failed(fault.to_string())),
         }
@@ -555,4 +630,3 @@ fn hint() {
         let _ = socket.send_to(b"", HINTS_FROM_STATE);
     }
 }
-

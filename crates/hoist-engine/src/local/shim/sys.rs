@@ -39,7 +39,10 @@ pub(super) fn clone_process(flags: CloneFlags) -> io::Result<Side> {
         pid if pid > 0 => {
             // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Side::Parent { pid: pid as i32, pidfd })
+            Ok(Side::Parent {
+                pid: pid as i32,
+                pidfd,
+            })
         }
         _ => Err(io::Error::last_os_error()),
     }
@@ -61,8 +64,17 @@ pub(super) fn seal_mount(path: &CStr, read_only: bool) -> io::Result<()> {
         user_namespace: u64,
     }
     let attributes = libc::MOUNT_ATTR_NOSUID
-        | if read_only { libc::MOUNT_ATTR_RDONLY } else { libc::MOUNT_ATTR_NODEV };
-    let attr = MountAttr { set: attributes, clear: 0, propagation: 0, user_namespace: 0 };
+        | if read_only {
+            libc::MOUNT_ATTR_RDONLY
+        } else {
+            libc::MOUNT_ATTR_NODEV
+        };
+    let attr = MountAttr {
+        set: attributes,
+        clear: 0,
+        propagation: 0,
+        user_namespace: 0,
+    };
     // SAFETY: both pointers are valid for the call, and the size is that of what is pointed at.
     let done = unsafe {
         libc::syscall(
@@ -74,7 +86,11 @@ pub(super) fn seal_mount(path: &CStr, read_only: bool) -> io::Result<()> {
             size_of::<MountAttr>(),
         )
     };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Gives up all capabilities that programs executed later could have, as far as we are allowed to.

@@ -1,0 +1,327 @@
+//! What only the local engine has: files on the disk, users, the way to stop everything without a rack.
+
+use std::fs;
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use hoist_engine::local::{Ceiling, state_dir_of, stop_everything};
+use hoist_engine::{Engine as _, Secret};
+use libtest_mimic::Trial;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use super::LocalBench;
+use super::conformance::Bench as _;
+use super::conformance::looking::*;
+
+pub(crate) fn all() -> Vec<Trial> {
+    let mut trials = vec![
+        trial(
+            "values_of_variables_are_in_no_file",
+            values_of_variables_are_in_no_file,
+        ),
+        trial(
+            "a_directory_that_was_never_executed_is_made_again",
+            a_directory_that_was_never_executed_is_made_again,
+        ),
+        trial(
+            "half_made_and_half_gone_directories_are_cleared",
+            half_made_and_half_gone_directories_are_cleared,
+        ),
+        trial(
+            "everything_stops_without_a_rack",
+            everything_stops_without_a_rack,
+        ),
+        trial(
+            "reserved_ports_are_never_given",
+            reserved_ports_are_never_given,
+        ),
+        trial("usage_is_measured", usage_is_measured),
+        trial("capabilities_name_every_kind", capabilities_name_every_kind),
+        trial(
+            "nothing_is_left_of_a_removed_process",
+            nothing_is_left_of_a_removed_process,
+        ),
+        trial(
+            "a_deep_data_directory_is_no_obstacle",
+            a_deep_data_directory_is_no_obstacle,
+        ),
+    ];
+    if nix::unistd::geteuid().is_root() {
+        let name = "a_full_disk_costs_lines_and_not_the_process";
+        trials.push(trial(name, a_full_disk_costs_lines_and_not_the_process));
+    }
+    trials
+}
+
+fn trial<F: Future<Output = ()> + 'static>(name: &str, case: fn(LocalBench) -> F) -> Trial {
+    Trial::test(format!("local-only::{name}"), move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        runtime.block_on(async { case(LocalBench::with(Ceiling::Everything)).await });
+        runtime.shutdown_background();
+        Ok(())
+    })
+}
+
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(files_below(&entry.path())),
+            kind if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found
+}
+
+async fn values_of_variables_are_in_no_file(bench: LocalBench) {
+    let id = workload("web", 1);
+    let mut spec = spec(&bench, &id, "say up; idle");
+    spec.process.env = vec![("KEY".into(), Secret::new("correct-horse-battery"))];
+    bench.engine().apply(&spec, 1).await.unwrap();
+    let process = running(&bench, &slot(&id, 1)).await;
+    logged(&bench, &process.id, "o up").await;
+    let files = files_below(&bench.data_dir());
+    assert!(files.iter().any(|file| file.ends_with("spec.json")));
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(
+            !text.contains("correct-horse-battery"),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+/// A rack that crashed between naming the directory and starting the shim.
+async fn a_directory_that_was_never_executed_is_made_again(mut bench: LocalBench) {
+    let id = workload("web", 1);
+    let spec = spec(&bench, &id, "idle");
+    bench.engine().apply(&spec, 1).await.unwrap();
+    let first = running(&bench, &slot(&id, 1)).await;
+    let dir = state_dir_of(&bench.data_dir(), &slot(&id, 1));
+    let state = fs::read_to_string(dir.join("state.json"))
+        .unwrap()
+        .replace("\"running\"", "\"made\"");
+    bench.engine().remove(&id).await.unwrap();
+    gone(&bench, &id).await;
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("state.json"), &state).unwrap();
+    fs::write(dir.join("lock"), "").unwrap();
+    bench.reopen();
+    assert!(look(&bench).await.workloads.is_empty());
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("state.json"), &state).unwrap();
+    bench.engine().apply(&spec, 1).await.unwrap();
+    let second = running(&bench, &slot(&id, 1)).await;
+    assert_ne!(first.id, second.id);
+    assert_eq!(second.restarts, 0);
+}
+
+async fn half_made_and_half_gone_directories_are_cleared(mut bench: LocalBench) {
+    let engine = bench.data_dir().join("engine");
+    for place in [
+        "new/0123456789ab/layer",
+        "trash/0123456789ab/layer/work/work",
+    ] {
+        fs::create_dir_all(engine.join(place)).unwrap();
+    }
+    bench.reopen();
+    for place in ["new", "trash"] {
+        assert_eq!(
+            fs::read_dir(engine.join(place)).unwrap().count(),
+            0,
+            "{place}"
+        );
+    }
+}
+
+async fn everything_stops_without_a_rack(mut bench: LocalBench) {
+    let id = workload("web", 1);
+    let mut spec = spec(&bench, &id, "");
+    let token = token();
+    spec.process.argv = bench.command(&token, "say up; idle");
+    bench.engine().apply(&spec, 3).await.unwrap();
+    for number in 1..=3 {
+        let process = running(&bench, &slot(&id, number)).await;
+        logged(&bench, &process.id, "o up").await;
+    }
+    bench.engine = None;
+    let data_dir = bench.data_dir();
+    let stopped = tokio::task::spawn_blocking(move || stop_everything(&data_dir))
+        .await
+        .unwrap();
+    assert_eq!(stopped.unwrap(), 3);
+    assert!(!bench.alive(&token));
+    bench.reopen();
+    assert!(look(&bench).await.workloads.is_empty());
+}
+
+async fn reserved_ports_are_never_given(mut bench: LocalBench) {
+    bench.reserved_ports = (20_000..31_998).collect();
+    bench.reopen();
+    let id = workload("web", 1);
+    let spec = spec(&bench, &id, "idle");
+    bench.engine().apply(&spec, 2).await.unwrap();
+    for number in [1, 2] {
+        let port = running(&bench, &slot(&id, number))
+            .await
+            .address
+            .unwrap()
+            .port();
+        assert!([31_998, 31_999].contains(&port), "{port}");
+    }
+    let error = bench.engine().apply(&spec, 3).await.unwrap_err();
+    assert!(error.retryable(), "{error}");
+    assert_eq!(look(&bench).await.workloads[&id].len(), 2);
+}
+
+async fn usage_is_measured(bench: LocalBench) {
+    let id = workload("web", 1);
+    let spec = spec(&bench, &id, "flood 20000; say up; idle");
+    bench.engine().apply(&spec, 1).await.unwrap();
+    let process = running(&bench, &slot(&id, 1)).await;
+    logged(&bench, &process.id, "o up").await;
+    let usage = bench.engine.as_ref().unwrap().usage().await.unwrap()[&slot(&id, 1)];
+    assert!(usage.cpu_nanos > 1_000_000, "{usage:?}");
+    assert!(
+        (100_000..1_000_000_000).contains(&usage.memory_bytes),
+        "{usage:?}"
+    );
+}
+
+async fn capabilities_name_every_kind(bench: LocalBench) {
+    let engine = bench.engine();
+    let kinds: Vec<&str> = engine
+        .capabilities()
+        .isolation
+        .iter()
+        .map(|isolation| isolation.kind)
+        .collect();
+    for kind in [
+        "pid", "mount", "ipc", "uts", "user", "memory", "cpu", "pids", "network",
+    ] {
+        assert!(kinds.contains(&kind), "{kind} is not in {kinds:?}");
+    }
+    assert!(
+        engine
+            .capabilities()
+            .isolation
+            .iter()
+            .all(|isolation| !isolation.by.is_empty())
+    );
+}
+
+async fn nothing_is_left_of_a_removed_process(bench: LocalBench) {
+    let id = workload("web", 1);
+    let spec = spec(&bench, &id, "write kept.txt x; say up; idle");
+    bench.engine().apply(&spec, 2).await.unwrap();
+    let process = running(&bench, &slot(&id, 2)).await;
+    logged(&bench, &process.id, "o up").await;
+    bench.engine().remove(&id).await.unwrap();
+    gone(&bench, &id).await;
+    let engine = bench.data_dir().join("engine");
+    for place in ["slots", "new", "trash"] {
+        assert_eq!(
+            fs::read_dir(engine.join(place)).unwrap().count(),
+            0,
+            "{place}"
+        );
+    }
+    for isolation in &bench.engine().capabilities().isolation {
+        let Some((_, base)) = isolation.by.split_once(" at ") else {
+            continue;
+        };
+        assert!(
+            !Path::new(base).join(process.id.as_str()).exists(),
+            "{base}"
+        );
+    }
+    assert!(log_file(&bench, &process.id).exists());
+}
+
+/// A socket's path has room for 107 bytes.
+async fn a_deep_data_directory_is_no_obstacle(mut bench: LocalBench) {
+    let deep = bench.dir().join("d".repeat(100)).join("e".repeat(100));
+    fs::create_dir_all(&deep).unwrap();
+    bench.deep = Some(deep);
+    bench.reopen();
+    let id = workload("web", 1);
+    let spec = spec(&bench, &id, "say up; idle");
+    let hints = bench.engine().hints();
+    bench.engine().apply(&spec, 1).await.unwrap();
+    hints.notified().await;
+    let process = running(&bench, &slot(&id, 1)).await;
+    logged(&bench, &process.id, "o up").await;
+    let argv = bench.command(&token(), "exit 4");
+    assert_eq!(
+        bench
+            .engine()
+            .check(&slot(&id, 1), &argv, PATIENCE)
+            .await
+            .unwrap(),
+        4
+    );
+    bench.engine().remove(&id).await.unwrap();
+    gone(&bench, &id).await;
+}
+
+/// A small disk that goes whatever happens.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = umount2(self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Mounting a small disk takes root.
+async fn a_full_disk_costs_lines_and_not_the_process(bench: LocalBench) {
+    let id = workload("web", 1);
+    let mut spec = spec(
+        &bench,
+        &id,
+        "flood 30000; wait 1500; say room again; exit 6",
+    );
+    spec.restart = hoist_engine::RestartPolicy::Never;
+    let logs = bench.dir().join("logs");
+    fs::create_dir_all(&logs).unwrap();
+    mount(
+        Some("tmpfs"),
+        &logs,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("size=200k"),
+    )
+    .unwrap();
+    let _mounted = Mounted(&logs);
+    let ballast = logs.join("ballast");
+    fs::write(&ballast, vec![0; 100 << 10]).unwrap();
+    bench.engine().apply(&spec, 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    fs::remove_file(&ballast).unwrap();
+    let (process, exit) = exited(&bench, &slot(&id, 1)).await;
+    let lines = log(&bench, &process.id);
+    assert_eq!(exit.code, 6);
+    let kept = lines
+        .iter()
+        .take_while(|line| line.starts_with("o "))
+        .count();
+    assert!((1_000..20_000).contains(&kept), "{kept}");
+    let expected: Vec<String> = (0..kept).map(|number| format!("o {number}")).collect();
+    assert_eq!(
+        lines[..kept],
+        expected,
+        "a line was cut or is missing before the disk was full"
+    );
+    assert_eq!(
+        lines[kept],
+        format!("e hoist: {} lines lost: no room for the log", 30_000 - kept)
+    );
+    assert_eq!(lines[kept + 1], "o room again");
+}
