@@ -75,7 +75,7 @@ fn entry() -> impl Strategy<Value = (String, Kind)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_entry_and_no_link_leads_outside(entries in proptest::collection::vec(entry(), 1..14)) {

@@ -151,3 +151,11 @@ impl fmt::Display for Warning {
         }
     }
 }
+
+/// A message on one line: names and values in it come from a file and may hold anything.
+pub(super) fn one_line(message: &str) -> String {
+    message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::error::one_line;
 use super::keys::{Act, Key, nearest};
 use super::tree::{Entry, Node, Value};
 use super::{Dialect, ManifestError, Place, Warning};
@@ -27,7 +28,7 @@ impl Problem {
             file: file.to_owned(),
             snippet: self.place.snippet(text),
             place: self.place,
-            message: self.message,
+            message: one_line(&self.message),
         }
     }
 }
@@ -52,7 +53,7 @@ impl<'a> Reader<'a> {
 
     /// Notes what a person should know. The same about one line is noted once, however often an alias repeats it.
     pub(super) fn warn(&mut self, place: Place, message: impl Into<String>) {
-        let message = message.into();
+        let message = one_line(&message.into());
         if self.seen.insert((place.line(), message.clone())) {
             self.warnings.push(Warning {
                 file: self.file.to_owned(),

@@ -97,7 +97,7 @@ fn syntax(file: &str, text: &str, error: &serde_saphyr::Error) -> ManifestError 
     ManifestError::Syntax {
         file: file.to_owned(),
         place,
-        message: message.to_owned(),
+        message: super::error::one_line(message),
         snippet: place.snippet(text),
     }
 }
