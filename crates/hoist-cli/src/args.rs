@@ -15,6 +15,7 @@ use crate::commands::{
 #[derive(Debug, Parser)]
 #[command(
     name = "hoist",
+    bin_name = "hoist",
     version,
     disable_help_subcommand = true,
     propagate_version = false

@@ -13,6 +13,7 @@ mod output;
 mod package;
 mod settings;
 mod starter;
+mod wait;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -38,6 +38,8 @@ use crate::types::Empty;
 
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a rack may take to say that it serves.
+const CHECK_LIMIT: Duration = Duration::from_secs(5);
 /// How long a look may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// How long an act may take: a promotion may first wait for the end of another one, which is limited by itself.
@@ -71,7 +73,7 @@ impl Client {
     /// Completes when the rack serves.
     pub async fn check(&self) -> Result<(), CallError> {
         let request = self.request(Method::Get, CHECK_PATH, None, empty())?;
-        let response = self.send(request, LOOK_LIMIT).await?;
+        let response = self.send(request, CHECK_LIMIT).await?;
         if response.status().is_success() {
             Ok(())
         } else {

@@ -1,20 +1,16 @@
 //! `hoist apps`: list, create, show, delete.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use hoist_api::ErrorCode;
 use hoist_api::endpoints::{AppCreate, AppDelete, AppGet, AppList};
-use hoist_api::types::{App, AppCreateRequest, AppPath, DeleteQuery, Empty};
+use hoist_api::types::{App, AppCreateRequest, DeleteQuery, Empty};
 
 use crate::args::AppArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::flow::is;
 use crate::output::{Cell, Table};
-
-/// The pause between looks while an app is going.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+use crate::wait;
 
 #[derive(Debug, Args)]
 pub(crate) struct Apps {
@@ -152,16 +148,14 @@ async fn delete(
     };
     let deleted = client.call::<AppDelete>(&path, &query, &Empty {}).await?;
     context.goes_on = Some(format!("{name} goes on being deleted"));
-    loop {
-        match client
-            .call::<AppGet>(&AppPath { app: name.clone() }, &Empty {}, &Empty {})
-            .await
-        {
-            Ok(_) => tokio::time::sleep(LOOK_PAUSE).await,
-            Err(error) if is(&error, ErrorCode::AppNotFound) => break,
-            Err(error) => return Err(error.into()),
+    wait::until("the app to be gone", async || {
+        match client.call::<AppGet>(&path, &Empty {}, &Empty {}).await {
+            Ok(_) => Ok(None),
+            Err(error) if is(&error, ErrorCode::AppNotFound) => Ok(Some(())),
+            Err(error) => Err(error.into()),
         }
-    }
+    })
+    .await?;
     context.out.done("OK")?;
     if context.out.json() {
         return context.out.print_json(&deleted);

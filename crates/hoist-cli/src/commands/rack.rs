@@ -1,11 +1,12 @@
 //! `hoist rack`: what the rack is; start one here, or stop it.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use hoist_api::client::Client;
 use hoist_api::endpoints::{RackGet, RackStop};
 use hoist_api::types::{Empty, RackInfo, RackStopRequest};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::RackArgs;
@@ -13,11 +14,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Cell, Table};
 use crate::starter::{RackOptions, RunningRack};
-
-/// The pause between looks while a rack stops.
-const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// How long a rack may take to stop: with apps as long as the slowest of them.
-const STOP_LIMIT: Duration = Duration::from_secs(180);
+use crate::wait;
 
 #[derive(Debug, Args)]
 pub(crate) struct Rack {
@@ -92,23 +89,7 @@ async fn start(args: RackArgs, context: &mut Context<'_, '_>) -> Result<(), CliE
     let options = options(args, context)?;
     let mut signals = Signals::new()?;
     let mut rack = context.starter()?.start(options.clone()).await?;
-    context.out.label(
-        "Rack",
-        &format!(
-            "{} engine, Hoist {}",
-            options.engine,
-            env!("CARGO_PKG_VERSION")
-        ),
-    )?;
-    context
-        .out
-        .label("Api", &format!("http://{}", rack.listen()))?;
-    context
-        .out
-        .label("Router", &format!("http://{}", rack.router()))?;
-    context
-        .out
-        .label("Data", &options.data_dir.display().to_string())?;
+    tell(&options, rack.as_ref(), context)?;
     context.out.flush()?;
     context
         .out
@@ -121,6 +102,32 @@ async fn start(args: RackArgs, context: &mut Context<'_, '_>) -> Result<(), CliE
     shut_down(rack, false, &mut signals).await?;
     context.out.done("OK")?;
     context.out.note("apps keep running; `hoist rack stop --apps` stops them, `hoist rack start` takes them back")
+}
+
+/// Where it listens and keeps its data.
+fn tell(
+    options: &RackOptions,
+    rack: &dyn RunningRack,
+    context: &mut Context<'_, '_>,
+) -> Result<(), CliError> {
+    let (listen, router) = (rack.listen().to_string(), rack.router().to_string());
+    if context.out.json() {
+        let data = json!({ "listen": listen, "router": router, "engine": options.engine, "data_dir": options.data_dir });
+        return context.out.print_json(&data);
+    }
+    context.out.label(
+        "Rack",
+        &format!(
+            "{} engine, Hoist {}",
+            options.engine,
+            env!("CARGO_PKG_VERSION")
+        ),
+    )?;
+    context.out.label("Api", &format!("http://{listen}"))?;
+    context.out.label("Router", &format!("http://{router}"))?;
+    context
+        .out
+        .label("Data", &options.data_dir.display().to_string())
 }
 
 /// Stops a rack of this process; a second signal is the user's last word.
@@ -196,22 +203,11 @@ fn by_url(context: &Context<'_, '_>) -> bool {
 async fn gone(client: &Client, pid: u32, context: &Context<'_, '_>) -> Result<(), CliError> {
     let process = format!("/proc/{pid}");
     let is_here = !by_url(context);
-    let runs = || is_here && std::path::Path::new(&process).exists() && !is_zombie(&process);
-    let since = Instant::now();
-    while client.check().await.is_ok() || runs() {
-        if since.elapsed() > STOP_LIMIT {
-            let message = format!(
-                "the rack still runs after {} s (pid {pid})",
-                STOP_LIMIT.as_secs()
-            );
-            return Err(CliError::refused(
-                message,
-                "`hoist doctor` shows what it waits for",
-            ));
-        }
-        tokio::time::sleep(LOOK_PAUSE).await;
-    }
-    Ok(())
+    wait::until("the rack to stop", async || {
+        let runs = is_here && Path::new(&process).exists() && !is_zombie(&process);
+        Ok((!runs && client.check().await.is_err()).then_some(()))
+    })
+    .await
 }
 
 /// Whether a process ended and only waits for its parent to notice.

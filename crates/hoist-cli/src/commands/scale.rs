@@ -1,7 +1,6 @@
 //! `hoist scale`: sizes of services.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use clap::Args;
 use hoist_api::endpoints::{ScaleUpdate, ServiceList};
@@ -11,9 +10,7 @@ use crate::args::AppArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Table;
-
-/// The pause between looks while a size changes.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+use crate::wait;
 
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
@@ -51,7 +48,7 @@ pub(crate) async fn run(args: Scale, context: &mut Context<'_, '_>) -> Result<()
     context
         .out
         .begin(&format!("Scaling {}", words.join(", ")))?;
-    let mut services = client
+    let services = client
         .call::<ScaleUpdate>(
             &path,
             &Empty {},
@@ -61,12 +58,20 @@ pub(crate) async fn run(args: Scale, context: &mut Context<'_, '_>) -> Result<()
         )
         .await?;
     context.goes_on = Some(format!("the change goes on: `hoist scale -a {}`", path.app));
-    while concerned(&services, &sizes).any(under_way) {
-        tokio::time::sleep(LOOK_PAUSE).await;
-        services = client
-            .call::<ServiceList>(&path, &Empty {}, &Empty {})
-            .await?;
-    }
+    let mut latest = Some(services);
+    let services = wait::until("the new size", async || {
+        let services = match latest.take() {
+            Some(services) => services,
+            None => {
+                client
+                    .call::<ServiceList>(&path, &Empty {}, &Empty {})
+                    .await?
+            }
+        };
+        let goes_on = concerned(&services, &sizes).any(under_way);
+        Ok((!goes_on).then_some(services))
+    })
+    .await?;
     context.goes_on = None;
     let refused: Vec<_> = concerned(&services, &sizes)
         .filter(|service| gave_up(service))

@@ -1,20 +1,16 @@
 //! `hoist restart`, `hoist stop`, `hoist start`.
 
-use std::time::Duration;
-
 use clap::Args;
 use hoist_api::client::Client;
 use hoist_api::endpoints::{AppGet, AppRestart, AppStart, AppStop};
-use hoist_api::types::{AppPath, AppStatus, Empty, Promotion, RestartRequest};
+use hoist_api::types::{App, AppPath, AppStatus, Empty, Promotion, RestartRequest};
 
 use crate::args::{AppArgs, PromoteArgs};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::flow::{Flow, live};
 use crate::output::Subject;
-
-/// The pause between looks while an app stops.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+use crate::wait;
 
 #[derive(Debug, Args)]
 pub(crate) struct Restart {
@@ -78,19 +74,25 @@ pub(crate) async fn stop(args: AppArgs, context: &mut Context<'_, '_>) -> Result
     let path = context.app_path(&args)?;
     let client = context.client()?;
     context.out.begin(&format!("Stopping {}", path.app))?;
-    let mut app = client.call::<AppStop>(&path, &Empty {}, &Empty {}).await?;
+    client.call::<AppStop>(&path, &Empty {}, &Empty {}).await?;
     context.goes_on = Some(format!("{} goes on stopping", path.app));
-    while !matches!(
-        app.status,
-        AppStatus::Stopped | AppStatus::Created | AppStatus::Failed | AppStatus::Deleting
-    ) {
-        tokio::time::sleep(LOOK_PAUSE).await;
-        app = client.call::<AppGet>(&path, &Empty {}, &Empty {}).await?;
-    }
+    let app = wait::until("the app to stop", async || {
+        let app = client.call::<AppGet>(&path, &Empty {}, &Empty {}).await?;
+        Ok(at_rest(&app).then_some(app))
+    })
+    .await?;
     context.out.done("OK")?;
     if context.out.json() {
         context.out.print_json(&app)
     } else {
         Ok(())
     }
+}
+
+/// Whether nothing of an app runs.
+fn at_rest(app: &App) -> bool {
+    matches!(
+        app.status,
+        AppStatus::Stopped | AppStatus::Created | AppStatus::Failed | AppStatus::Deleting
+    )
 }
