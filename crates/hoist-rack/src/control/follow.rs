@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hoist_core::id::{ReleaseId, SlotId, WorkloadId};
-use hoist_core::model::{App, Exit, ExitCause, Probe, Process, ProcessState};
+use hoist_core::model::{App, Exit, ExitCause, Planned, Probe, Process, ProcessState};
 use hoist_engine::Seen;
 
 use super::words::{event_source, slot_words};
@@ -135,6 +135,8 @@ fn tell_change(
     }
     match (&before.state, &now.state) {
         (ProcessState::Exited(old), ProcessState::Exited(new)) if old == new => {}
+        // It was told to stop, and did: that it is gone says enough.
+        (ProcessState::Stopping, ProcessState::Exited(_)) => {}
         (_, ProcessState::Exited(exit)) => tell(slot, "process:exit", exit_words(exit)),
         (_, ProcessState::Running) if now.restarts > before.restarts => {
             tell(slot, "process:restart", format!("started again (restart {})", now.restarts));
@@ -169,10 +171,15 @@ pub fn exit_words(exit: &Exit) -> String {
 
 /// The release that a workload of an app was started from, as far as the app still knows the workload.
 pub fn release_of(app: &App, id: &WorkloadId) -> Option<ReleaseId> {
-    if let Some(promotion) = &app.promotion
-        && promotion.number == id.attempt
-    {
-        return Some(promotion.target.clone());
+    if let Some(promotion) = &app.promotion {
+        if promotion.number == id.attempt {
+            return Some(promotion.target.clone());
+        }
+        if let Some(Planned::Keep { workload, .. }) = promotion.services.get(&id.service)
+            && workload.id == *id
+        {
+            return Some(workload.release.clone());
+        }
     }
     if let Some(retiring) = app.retiring.get(id) {
         return Some(retiring.release.clone());
