@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::id::{Slot, SlotId, WorkloadId};
 use crate::model::{
-    App, BackStep, Observation, Phase, Promotion, ReplaceStep, TaskStatus, Workload,
+    App, BackStep, ExitCause, Observation, Phase, Process, ProcessState, Promotion, ReplaceStep,
+    TaskStatus, Workload,
 };
 
 use super::Action;
@@ -147,7 +148,7 @@ fn hold(app: &App, workload: &Workload, slots: u16, seen: &Observation) -> Optio
     let none = BTreeMap::new();
     let present = seen.engine.workloads.get(&workload.id).unwrap_or(&none);
     let highest = present.keys().next_back().copied().unwrap_or(0);
-    let missing = (1..=slots).any(|slot| !present.contains_key(&slot));
+    let missing = (1..=slots).any(|slot| present.get(&slot).is_none_or(lost));
     let slots = match highest > slots {
         true if let_go(app, &workload.id, slots, seen) => slots,
         true if missing => highest,
@@ -159,6 +160,11 @@ fn hold(app: &App, workload: &Workload, slots: u16, seen: &Observation) -> Optio
         workload: workload.clone(),
         slots,
     })
+}
+
+/// Whether nobody starts a process again: its supervisor died, or the machine was rebooted.
+fn lost(process: &Process) -> bool {
+    matches!(process.state, ProcessState::Exited(exit) if exit.cause == ExitCause::Lost)
 }
 
 /// Whether the router runs a table that is newer than the app's last change of routes and names none of the workload's
