@@ -49,7 +49,10 @@ pub fn apply(app: &mut App, transition: &Transition, at: Version, now: Timestamp
             if release.is_some_and(|release| size(app, &release, service) == *to) {
                 app.sizes.insert(service.clone(), *from);
             }
-            begin_resize(app, service, *to, *from, at, now);
+            // What has begun may have started processes: they leave in order.
+            if app.resizes.contains_key(service) {
+                begin_resize(app, service, *to, *from, at, now);
+            }
         }
         Transition::Stopped => app.standing = Standing::Stopped,
         Transition::Deleted => {}
@@ -117,7 +120,7 @@ fn changes_routes(phase: &Phase) -> bool {
     }
 }
 
-/// Old workloads that had been stopped come up again under new names, and the attempt's own that may have requests drain.
+/// Old workloads that had been stopped come up again under new names; the attempt's own that may have requests drain.
 fn turn_back(app: &mut App, step: BackStep, left: &Phase, at: Version, now: Timestamp) {
     let stopped = withdrawn(app);
     if step == BackStep::Restoring

@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 use super::apply::{begin_resize, forget_releases};
-use super::resize::may_begin;
+use super::resize::{growth_bytes, may_begin};
 use super::shape::{held, routed, service_of, serving, size, targets, withdrawn};
 
 /// Why a command was refused. Nothing has changed.
@@ -152,10 +152,12 @@ pub fn promote(
         deadline: now + limit,
         cancel: None,
     });
-    app.standing = Standing::Up;
+    if app.standing != Standing::Up {
+        app.standing = Standing::Up;
+        app.routes_since = at;
+    }
     app.failed = false;
     app.generation = at;
-    app.routes_since = at;
     forget_releases(app);
     Ok(())
 }
@@ -197,7 +199,7 @@ fn reusable(
         .or_else(|| running(app, name).filter(|(workload, _)| same(workload)))
 }
 
-/// Asks the promotion in flight to end. One that has switched already ends as `succeeded` at once when it is superseded.
+/// Asks the promotion in flight to end. One that has switched already ends `succeeded` at once when it is superseded.
 pub fn cancel(app: &mut App, cancel: Cancel, at: Version) -> Result<(), CommandError> {
     let promotion = app
         .promotion
@@ -226,30 +228,40 @@ pub fn resize(
     }
     for (name, to) in sizes {
         app.sizes.insert(name.clone(), *to);
-        let from = app
-            .serving
-            .as_ref()
-            .and_then(|serving| serving.slots.get(name))
-            .copied();
-        let Some(from) = from.filter(|_| serving(app, name).is_some()) else {
-            continue;
-        };
-        match app
-            .resizes
-            .get(name)
-            .map(|resize| (resize.stage, resize.from, resize.to))
-        {
-            None if from != *to && may_begin(app) => begin_resize(app, name, from, *to, at, now),
-            // A growth that is no longer wanted ends at once; what it may have started leaves in order.
-            Some((ResizeStage::Growing, from, asked)) if *to <= from => {
-                begin_resize(app, name, asked, *to, at, now);
-            }
-            // Everything else begins when what is under way has ended.
-            _ => {}
-        }
+        resize_serving(app, name, *to, at, now);
     }
     app.generation = at;
     Ok(())
+}
+
+/// Begins a resize of what serves, where nothing must be known of reality first. `step` begins all others: those that
+/// wait for one under way or for a switch, and growth that takes memory.
+fn resize_serving(app: &mut App, name: &ServiceName, to: u16, at: Version, now: Timestamp) {
+    let slots = app
+        .serving
+        .as_ref()
+        .and_then(|serving| serving.slots.get(name))
+        .copied();
+    let (Some(workload), Some(from)) = (serving(app, name), slots) else {
+        return;
+    };
+    match app
+        .resizes
+        .get(name)
+        .map(|resize| (resize.stage, resize.from, resize.to))
+    {
+        None => {
+            let free = growth_bytes(app, workload, from, to) == 0;
+            if from != to && free && may_begin(app) {
+                begin_resize(app, name, from, to, at, now);
+            }
+        }
+        // A growth that is no longer wanted ends at once; what it may have started leaves in order.
+        Some((ResizeStage::Growing, from, asked)) if to <= from => {
+            begin_resize(app, name, asked, to, at, now)
+        }
+        Some(_) => {}
+    }
 }
 
 fn check_size(app: &App, name: &ServiceName, size: u16) -> Result<(), CommandError> {

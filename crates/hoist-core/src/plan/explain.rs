@@ -32,11 +32,7 @@ pub fn explain_waiting(waiting: &Waiting) -> String {
         Waiting::Ready {
             slot, found: None, ..
         } => format!("{} to become ready", process(slot)),
-        Waiting::Router {
-            newer_than,
-            running,
-            ..
-        } => format!("the router to run a table newer than {newer_than}; it runs {running}"),
+        Waiting::Router { .. } => "the router to take the new routes".to_owned(),
         Waiting::Drain { in_flight, .. } => match in_flight {
             Some(1) => "1 request of the old processes to end".to_owned(),
             Some(count) => format!("{count} requests of the old processes to end"),
@@ -50,7 +46,9 @@ pub fn explain_waiting(waiting: &Waiting) -> String {
                 workload.service
             )
         }
-        Waiting::Gone { workloads, .. } => format!("{} to be gone", old(workloads)),
+        Waiting::Gone { workloads, .. } => {
+            format!("processes of {} to be gone", services(workloads))
+        }
         Waiting::Shrunk { service } => format!("the highest processes of {service} to be gone"),
     }
 }
@@ -207,11 +205,9 @@ fn process(slot: &SlotId) -> String {
     format!("{}.{}", slot.workload.service, slot.slot)
 }
 
-fn old(workloads: &[WorkloadId]) -> String {
-    let names: Vec<_> = workloads
-        .iter()
-        .map(|id| format!("old {}", id.service))
-        .collect();
+fn services(workloads: &[WorkloadId]) -> String {
+    let mut names: Vec<_> = workloads.iter().map(|id| id.service.to_string()).collect();
+    names.dedup();
     names.join(", ")
 }
 

@@ -133,7 +133,7 @@ fn hopeless(seen: &Observation, slot: &SlotId, since: Version) -> Option<Reason>
         let (service, message) = (slot.workload.service.clone(), message.clone());
         return Some(Reason::Refused { service, message });
     }
-    // Exits count against what is down, and against what is known not to be ready; not against what may be ready again.
+    // Exits count against what is down or known not to be ready; not against what may be ready again.
     let found = match health(seen, slot) {
         Health::Down => None,
         Health::Unready(found) if seen.probes.look > since => Some(found),

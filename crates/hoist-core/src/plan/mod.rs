@@ -8,9 +8,15 @@
 //! ```
 //!
 //! Actions follow from state and looks, never from a transition, so a crash between commit and action loses nothing.
-//! What callers owe: versions come from one sequence, drawn *before* a look begins and *together with* reading the state
-//! that a route table is computed from; commands about one workload reach its engine in the order they were given or not
-//! at all; a table is published when it differs from the last, and when an app's `routes_since` is newer than the running one.
+//! What callers owe:
+//!
+//! - Versions come from one sequence, drawn *before* a look begins and *together with* reading the state that a route
+//!   table is computed from.
+//! - Looks of one part never go backwards, and a probe's verdict is dropped when the engine part names another life of
+//!   the process.
+//! - Commands about one workload reach its engine in the order they were given, or not at all.
+//! - No table is published before a look at the engine. After that one is due when it differs from the last, and when an
+//!   app's `routes_since` is newer than the running table.
 
 mod apply;
 mod commands;

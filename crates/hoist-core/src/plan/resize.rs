@@ -3,7 +3,9 @@
 
 use crate::id::{ServiceName, Slot, Version, WorkloadId};
 use crate::limits::{DRAIN_LIMIT, START_LIMIT};
-use crate::model::{App, Observation, Phase, Resize, ResizeStage, Standing, Timestamp, Workload};
+use crate::model::{
+    App, Observation, Phase, Reason, Resize, ResizeStage, Standing, Timestamp, Workload,
+};
 
 use super::gate::{Begun, Gate, gate, stale};
 use super::shape::{routed, service_of, serving, size};
@@ -24,8 +26,10 @@ pub(super) fn step(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
             Verdict::Rest => {}
         }
     }
-    if let Some(transition) = begin(app) {
-        return Verdict::Go(transition);
+    match begin(app, seen) {
+        Verdict::Go(transition) => return Verdict::Go(transition),
+        Verdict::Wait(more) => waiting.extend(more),
+        Verdict::Rest => {}
     }
     Verdict::Wait(waiting)
 }
@@ -64,19 +68,48 @@ pub(super) fn first_stage(app: &App, workload: &Workload, from: u16, to: u16) ->
     }
 }
 
-/// A service whose size is not what is asked for, and nothing is done about it yet.
-fn begin(app: &App) -> Option<Transition> {
-    let serving = app.serving.as_ref().filter(|_| may_begin(app))?;
-    serving.slots.iter().find_map(|(name, from)| {
+/// Memory in bytes that a growth may take.
+pub(super) fn growth_bytes(app: &App, workload: &Workload, from: u16, to: u16) -> u64 {
+    let each = service_of(app, workload).map_or(0, |service| service.memory_bytes);
+    each.saturating_mul(to.saturating_sub(from).into())
+}
+
+/// Begins what is asked for and nothing is done about yet, if there is memory for it.
+fn begin(app: &App, seen: &Observation) -> Verdict {
+    let Some(serving) = app.serving.as_ref().filter(|_| may_begin(app)) else {
+        return Verdict::Rest;
+    };
+    let due = serving.workloads.iter().find_map(|(name, workload)| {
+        let from = serving.slots.get(name).copied().unwrap_or(0);
         let to = size(app, &serving.release, name);
-        let due =
-            serving.workloads.contains_key(name) && !app.resizes.contains_key(name) && to != *from;
-        due.then(|| Transition::ResizeBegun {
-            service: name.clone(),
-            from: *from,
-            to,
-        })
-    })
+        (!app.resizes.contains_key(name) && to != from).then_some((name, workload, from, to))
+    });
+    let Some((name, workload, from, to)) = due else {
+        return Verdict::Rest;
+    };
+    let service = name.clone();
+    let needed_bytes = growth_bytes(app, workload, from, to);
+    let blind = stale(seen, app.generation, &[Part::Engine]);
+    match seen
+        .engine
+        .memory_free_bytes
+        .filter(|free| *free < needed_bytes)
+    {
+        _ if needed_bytes > 0 && !blind.is_empty() => Verdict::Wait(blind),
+        Some(free_bytes) => {
+            let reason = Reason::NoCapacity {
+                needed_bytes,
+                free_bytes,
+            };
+            Verdict::Go(Transition::ResizeFailed {
+                service,
+                from,
+                to,
+                reason,
+            })
+        }
+        None => Verdict::Go(Transition::ResizeBegun { service, from, to }),
+    }
 }
 
 fn advance(

@@ -115,7 +115,7 @@ fn hold(app: &App, promotion: &Promotion, routes: &mut BTreeMap<ServiceName, Rou
     routes.extend(names.into_iter().map(|name| (name, RouteTarget::Held)));
 }
 
-/// Processes of a serving workload, without those that a shrinking takes away and with those of a growth that are ready.
+/// Processes of a serving workload, without those that a shrinking takes, with those of a growth that are ready.
 fn serving_processes(app: &App, workload: &Workload, seen: &Observation) -> RouteTarget {
     let name = &workload.id.service;
     let (proven, growing) = match app.resizes.get(name) {

@@ -184,7 +184,7 @@ fn preparing(app: &App, promotion: &Promotion, seen: &Observation) -> Verdict {
     }
 }
 
-/// Old processes that are only kept warm give way to new ones; without any, there is no capacity.
+/// Old processes that are only kept warm give way to new ones, if that is enough; else there is no capacity.
 fn make_room(
     app: &App,
     promotion: &Promotion,
@@ -192,18 +192,34 @@ fn make_room(
     needed_bytes: u64,
     free_bytes: u64,
 ) -> Verdict {
+    let warm = |(id, retiring): (&WorkloadId, &Retiring)| {
+        let (id, release) = (id.clone(), retiring.release.clone());
+        bytes(app, &Workload { id, release }, retiring.slots)
+    };
+    let room = app
+        .retiring
+        .iter()
+        .map(warm)
+        .fold(free_bytes, u64::saturating_add);
     let idle = |(id, retiring): &(&WorkloadId, &Retiring)| {
         in_flight(app, seen, retiring.since, |other, _| other == *id) == Some(0)
     };
-    if let Some((workload, _)) = app.retiring.iter().find(idle) {
-        return Verdict::Go(Transition::Retire {
-            workload: workload.clone(),
-        });
+    let idle = app
+        .retiring
+        .iter()
+        .find(idle)
+        .filter(|_| room >= needed_bytes);
+    if let Some((workload, _)) = idle {
+        let workload = workload.clone();
+        return Verdict::Go(Transition::Retire { workload });
     }
-    let wanted = |id: &&WorkloadId| {
-        serves(app, id) || targets(app, promotion).any(|(_, workload, _)| workload.id == **id)
+    // What was let go may still be on its way out; what is kept and would not be enough stays.
+    let stays = |id: &WorkloadId| {
+        serves(app, id)
+            || targets(app, promotion).any(|(_, workload, _)| workload.id == *id)
+            || (room < needed_bytes && app.retiring.contains_key(id))
     };
-    match held_by_engine(app, seen).all(|id| wanted(&id)) {
+    match held_by_engine(app, seen).all(stays) {
         true => back(
             app,
             promotion,
@@ -221,18 +237,20 @@ fn make_room(
 
 /// What the new processes may take beyond what the ones they replace give back.
 fn needed_bytes(app: &App, promotion: &Promotion) -> u64 {
-    let of = |workload: &Workload, slots: u16| {
-        service_of(app, workload).map_or(0, |service| {
-            service.memory_bytes.saturating_mul(slots.into())
-        })
-    };
     let new =
         targets(app, promotion).filter(|(_, workload, _)| workload.id.attempt == promotion.number);
     let need = |(name, workload, slots): (&ServiceName, Workload, u16)| {
         let freed = serving(app, name).filter(|_| replaces(app, promotion, name));
-        of(&workload, slots).saturating_sub(freed.map_or(0, |old| of(old, held(app, name))))
+        let freed = freed.map_or(0, |old| bytes(app, old, held(app, name)));
+        bytes(app, &workload, slots).saturating_sub(freed)
     };
     new.map(need).fold(0, u64::saturating_add)
+}
+
+/// What the slots of a workload may take.
+fn bytes(app: &App, workload: &Workload, slots: u16) -> u64 {
+    let each = service_of(app, workload).map_or(0, |service| service.memory_bytes);
+    each.saturating_mul(slots.into())
 }
 
 /// The decision that entered the promotion's phase.

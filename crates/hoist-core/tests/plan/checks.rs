@@ -267,6 +267,18 @@ impl Checks {
                 }
             }
         }
+        for slot in &router.named {
+            let sound = !self.flaky && !self.mourning.contains(&slot.workload.app);
+            if sound && !engine.ready(slot, now) {
+                self.fail(
+                    "P8",
+                    format!(
+                        "the router names {} {}, which was never ready",
+                        slot.workload, slot.slot
+                    ),
+                );
+            }
+        }
         self.always_ready(apps, engine, router, now);
         if self.prompt {
             self.alone(apps, engine);

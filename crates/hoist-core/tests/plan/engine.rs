@@ -70,6 +70,10 @@ pub struct Engine {
     pub unrouted: Vec<(ReleaseId, ServiceName)>,
     pub memory_bytes: BTreeMap<(ReleaseId, ServiceName), u64>,
     pub memory_total_bytes: u64,
+    /// In stories every stop takes this long.
+    pub stop_ms: Option<u64>,
+    /// In stories every release command takes this long.
+    pub command_ms: Option<u64>,
     ports: u16,
     ids: u64,
 }
@@ -193,12 +197,12 @@ impl Engine {
 
     fn stop(&mut self, slots: &[SlotId], now: u64, random: &mut Random) {
         for slot in slots {
-            let gone_at = now
-                + if random.permille(200) {
-                    random.below(8_000)
-                } else {
-                    0
-                };
+            let takes = match self.stop_ms {
+                Some(ms) => ms,
+                None if random.permille(200) => random.below(8_000),
+                None => 0,
+            };
+            let gone_at = now + takes;
             let held = self
                 .workloads
                 .get_mut(&slot.workload)

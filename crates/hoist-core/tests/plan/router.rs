@@ -39,6 +39,8 @@ pub struct Router {
     pub down_until: u64,
     /// Some clients never hang up.
     pub sticky: bool,
+    /// In stories requests come and go only when the story says so.
+    pub quiet: bool,
 }
 
 impl Router {
@@ -51,6 +53,7 @@ impl Router {
             last_named: BTreeMap::new(),
             down_until: 0,
             sticky,
+            quiet: false,
         }
     }
 
@@ -73,8 +76,13 @@ impl Router {
             return;
         }
         for slot in &self.named {
-            *self.in_flight.entry(slot.clone()).or_default() += random.below(4) as u32;
             self.last_named.insert(slot.clone(), now);
+        }
+        if self.quiet {
+            return;
+        }
+        for slot in &self.named {
+            *self.in_flight.entry(slot.clone()).or_default() += random.below(4) as u32;
         }
         let floor = u32::from(self.sticky);
         for count in self.in_flight.values_mut() {

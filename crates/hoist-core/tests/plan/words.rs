@@ -60,14 +60,18 @@ pub fn transition(transition: &Transition) -> String {
     }
 }
 
-pub fn waiting(waiting: &Waiting) -> String {
+/// A wait, unless it is only for the next look.
+pub fn waiting(waiting: &Waiting) -> Option<String> {
+    if matches!(waiting, Waiting::Look { .. }) {
+        return None;
+    }
     let until =
         explain::waits_until(waiting).map(|at| format!(" (until {:.3})", at.0 as f64 / 1000.0));
-    format!(
+    Some(format!(
         "{}{}",
         explain::explain_waiting(waiting),
         until.unwrap_or_default()
-    )
+    ))
 }
 
 pub fn action(action: &Action) -> String {

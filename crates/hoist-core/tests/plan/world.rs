@@ -43,7 +43,6 @@ enum Mail {
 /// What the controller remembers; its death loses it.
 #[derive(Debug, Default)]
 struct Controller {
-    life: u64,
     down_until: u64,
     seen: Observation,
     probes: BTreeMap<SlotId, (u32, Probe)>,
@@ -67,9 +66,12 @@ pub struct World {
     pub verbose: bool,
     /// What was said last of waiting, per app.
     waits: BTreeMap<AppName, Vec<String>>,
+    /// What was asked for last, per app.
+    acts: BTreeMap<AppName, Vec<String>>,
     controller: Controller,
     mail: BTreeMap<(u64, u64), (u64, Mail)>,
     orders: u64,
+    pub epoch: u32,
     number: u64,
 }
 
@@ -90,9 +92,11 @@ impl World {
             history: Vec::new(),
             verbose: false,
             waits: BTreeMap::new(),
+            acts: BTreeMap::new(),
             controller: Controller::default(),
             mail: BTreeMap::new(),
             orders: 0,
+            epoch: 1,
             number: 0,
         }
     }
@@ -100,7 +104,7 @@ impl World {
     pub fn draw(&mut self) -> Version {
         self.number += 1;
         Version {
-            epoch: 1,
+            epoch: self.epoch,
             number: self.number,
         }
     }
@@ -113,6 +117,13 @@ impl World {
         let seconds = self.now as f64 / 1000.0;
         self.history
             .push(format!("{seconds:>9.3} {}", line.as_ref()));
+    }
+
+    /// Says what only stories tell.
+    fn detail(&mut self, line: &str) {
+        if self.verbose {
+            self.say(format!("  {line}"));
+        }
     }
 
     /// Commits a change of an app, unless the store refuses. Every generation is checked here.
@@ -323,8 +334,13 @@ impl World {
             return;
         }
         let fails = release.as_str().ends_with('F');
-        let slow = self.random.permille(100);
-        let ends_at = self.now + self.random.below(if slow { 90_000 } else { 5_000 });
+        let most = if self.random.permille(100) {
+            90_000
+        } else {
+            5_000
+        };
+        let takes = self.random.below(most);
+        let ends_at = self.now + self.engine.command_ms.unwrap_or(takes);
         self.engine
             .commands
             .insert(promotion, (TaskStatus::Running, ends_at, i32::from(fails)));
@@ -336,19 +352,21 @@ impl World {
     fn dies(&mut self) -> bool {
         let dies = self.random.permille(self.faults.controller_dies);
         if dies {
-            self.say("  controller dies");
-            let life = self.controller.life + 1;
-            let down_until = self.now + self.random.below(6_000);
-            self.controller = Controller {
-                life,
-                down_until,
-                ..Controller::default()
-            };
-            // Looks of a dead controller reach nobody.
-            self.mail
-                .retain(|_, (_, mail)| matches!(mail, Mail::Act(_) | Mail::Publish(_)));
+            let ms = self.random.below(6_000);
+            self.kill_controller(ms);
         }
         dies
+    }
+
+    /// The controller dies, and another begins so many milliseconds later. Looks of the dead one reach nobody.
+    pub fn kill_controller(&mut self, ms: u64) {
+        self.say("  controller dies");
+        self.controller = Controller {
+            down_until: self.now + ms,
+            ..Controller::default()
+        };
+        self.mail
+            .retain(|_, (_, mail)| matches!(mail, Mail::Act(_) | Mail::Publish(_)));
     }
 
     fn control(&mut self) {
@@ -405,7 +423,7 @@ impl World {
     fn explain(&mut self, name: &AppName, verdict: &Verdict) {
         let lines: Vec<String> = match verdict {
             _ if !self.verbose => return,
-            Verdict::Wait(waiting) => waiting.iter().map(crate::words::waiting).collect(),
+            Verdict::Wait(waiting) => waiting.iter().filter_map(crate::words::waiting).collect(),
             Verdict::Rest | Verdict::Go(_) => Vec::new(),
         };
         let last = self
@@ -421,14 +439,21 @@ impl World {
         let Some(app) = self.apps.get(name) else {
             return false;
         };
+        let mut lines = Vec::new();
         for action in self.planner.converge(app, &self.controller.seen) {
             if self.dies() {
                 return true;
             }
-            if self.verbose {
-                self.say(format!("  {}", crate::words::action(&action)));
-            }
+            lines.push(crate::words::action(&action));
             self.send(Mail::Act(action));
+        }
+        // What is asked for again and again is said once.
+        let last = self
+            .acts
+            .insert(name.clone(), lines.clone())
+            .unwrap_or_default();
+        for line in lines.iter().filter(|line| !last.contains(line)) {
+            self.detail(line);
         }
         false
     }
@@ -468,6 +493,11 @@ impl World {
             self.controller.published = Some(table.clone());
             self.send(Mail::Publish(table));
         }
+    }
+
+    /// How an app is, in one word and by the controller's last look.
+    pub fn status(&self, app: &App) -> plan::AppStatus {
+        plan::status(app, &self.controller.seen)
     }
 
     /// Whether nothing is left to do, by the truth and not by the last look.

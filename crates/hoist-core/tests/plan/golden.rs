@@ -1,0 +1,283 @@
+//! Stories with their transcripts: `stories/NAME.story` is what happens, `stories/NAME.told` all that the planner made
+//! of it. `UPDATE_GOLDEN=1` writes the transcripts anew; they are reviewed as text.
+//!
+//! A story's lines: `release A web*2=good:500 worker=exits:1 +command`, `promote A`, `rollback A`, `restart [SERVICE]`,
+//! `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `stop`, `delete`, `memory N` (in MB, as `web^40`), `requests N`, `answered`,
+//! `rack dies MS`, `router dies`, `run MS`, `rest`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hoist_core::id::{AppName, ReleaseId, ServiceName};
+use hoist_core::model::{Cancel, Fingerprint, Millis, PromotionKind, Release, Service};
+use hoist_core::plan;
+
+use crate::engine::Behaviour;
+use crate::planner::Planner;
+use crate::users::{self, KINDS};
+use crate::words;
+use crate::world::{Faults, World};
+
+/// A moment of a story.
+const TICK_MS: u64 = 100;
+/// Makes versions recognizable, to name them by their order: transcripts do not change with the number of looks.
+const EPOCH: u32 = 77_777;
+
+struct Story {
+    world: World,
+    app: AppName,
+    releases: BTreeMap<String, Release>,
+    told: Vec<String>,
+}
+
+#[test]
+fn stories_are_told_as_before() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan/stories");
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut stories = 0;
+    let mut differing = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the folder of stories") {
+        let path = entry.expect("an entry").path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "story")
+        {
+            continue;
+        }
+        stories += 1;
+        let told = tell(&std::fs::read_to_string(&path).expect("a story"));
+        let golden = path.with_extension("told");
+        if update {
+            std::fs::write(&golden, &told).expect("a transcript is written");
+        } else if std::fs::read_to_string(&golden).unwrap_or_default() != told {
+            differing.push(format!("--- {}\n{told}", golden.display()));
+        }
+    }
+    assert!(stories > 0, "no stories");
+    assert!(
+        differing.is_empty(),
+        "told otherwise (UPDATE_GOLDEN=1 accepts):\n{}",
+        differing.join("\n")
+    );
+}
+
+fn tell(text: &str) -> String {
+    let app: AppName = "shop".parse().expect("an app name");
+    let mut world = World::new(1, Faults::default(), Planner::new(None));
+    world.verbose = true;
+    world.epoch = EPOCH;
+    world.now = 0;
+    (world.engine.stop_ms, world.engine.command_ms) = (Some(300), Some(2_000));
+    (world.router.quiet, world.router.sticky) = (true, false);
+    world.checks.prompt = true;
+    let at = world.draw();
+    world
+        .apps
+        .insert(app.clone(), plan::create(app.clone(), at));
+    let mut story = Story {
+        world,
+        app,
+        releases: BTreeMap::new(),
+        told: Vec::new(),
+    };
+    for line in text.lines() {
+        story.line(line.trim());
+    }
+    story.told.push(String::new());
+    name_versions(&story.told.join("\n"))
+}
+
+/// Writes `v1`, `v2`, … for versions, in the order in which they are told.
+fn name_versions(text: &str) -> String {
+    let mut names = Vec::new();
+    let mark = format!("{EPOCH}.");
+    let mut parts = text.split(&mark);
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(part.len());
+        let (number, rest) = part.split_at(digits);
+        let known = names.iter().position(|name| *name == number);
+        let place = known.unwrap_or_else(|| {
+            names.push(number);
+            names.len() - 1
+        });
+        told.push_str(&format!("v{}{rest}", place + 1));
+    }
+    told
+}
+
+impl Story {
+    fn line(&mut self, line: &str) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let told = if line.is_empty() || line.starts_with('#') {
+            line.to_owned()
+        } else {
+            format!("> {line}")
+        };
+        self.told.push(told);
+        match words.as_slice() {
+            [] => {}
+            ["#", ..] => {}
+            ["release", name, rest @ ..] => self.release(name, rest),
+            ["run", ms] => self.run(number(ms)),
+            ["rest"] => self.rest(),
+            ["memory", megabytes] => self.world.engine.memory_total_bytes = number(megabytes) << 20,
+            ["requests", count] => {
+                for slot in self.world.router.named.clone() {
+                    self.world
+                        .router
+                        .in_flight
+                        .insert(slot, number(count) as u32);
+                }
+            }
+            ["answered"] => self.world.router.in_flight.clear(),
+            ["rack", "dies", ms] => self.world.kill_controller(number(ms)),
+            ["router", "dies"] => {
+                self.world
+                    .router
+                    .crash(self.world.now, &mut crate::random::Random::new(1));
+                self.world.router.down_until = self.world.now + 500;
+            }
+            command => self.command(command),
+        }
+        // What happened belongs to the line that made it happen.
+        self.told.append(&mut self.world.history);
+    }
+
+    fn command(&mut self, words: &[&str]) {
+        let app = self.app.clone();
+        let before = self.world.history.len();
+        match words {
+            ["promote", name] => self.promote(name, PromotionKind::Promote, None),
+            ["rollback", name] => self.promote(name, PromotionKind::Rollback, None),
+            ["start", name] => self.promote(name, PromotionKind::Start, None),
+            ["restart", name] => self.promote(name, PromotionKind::Restart, None),
+            ["restart", name, only] => {
+                self.promote(name, PromotionKind::Restart, Some(service(only)))
+            }
+            ["cancel"] => users::cancel(&mut self.world, &app, Cancel::ByUser),
+            ["supersede"] => users::cancel(&mut self.world, &app, Cancel::BySuperseding),
+            ["scale", change] => {
+                let (name, size) = change.split_once('=').expect("SERVICE=N");
+                users::resize_to(&mut self.world, &app, &service(name), number(size) as u16);
+            }
+            ["stop"] => users::said(&mut self.world, &app, "stop", plan::stop),
+            ["delete"] => users::said(&mut self.world, &app, "delete", plan::delete),
+            other => panic!("a story cannot say {other:?}"),
+        }
+        if self.world.history.len() == before {
+            self.world.say(format!("{app} refused"));
+        }
+    }
+
+    fn promote(&mut self, name: &str, kind: PromotionKind, only: Option<ServiceName>) {
+        let target = self
+            .releases
+            .get(name)
+            .cloned()
+            .expect("a release of the story");
+        users::begin(&mut self.world, &self.app.clone(), target, kind, only);
+    }
+
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms / TICK_MS {
+            self.world.tick(TICK_MS);
+        }
+        assert_eq!(self.world.checks.broken, None, "{}", self.told.join("\n"));
+    }
+
+    /// Runs until nothing is left to do, and shows what there is then.
+    fn rest(&mut self) {
+        let limit = self.world.now + 600_000;
+        while let Some(why) = self.world.unsettled() {
+            assert!(
+                self.world.now < limit,
+                "no rest: {why}\n{}",
+                self.world.history.join("\n")
+            );
+            self.run(TICK_MS);
+        }
+        let Some(app) = self.world.apps.get(&self.app).cloned() else {
+            self.world.say("no app");
+            return;
+        };
+        let status = self.world.status(&app);
+        self.world.say(format!("{} is {status}", self.app));
+        self.world.history.extend(words::app(&app));
+    }
+
+    fn release(&mut self, name: &str, words: &[&str]) {
+        let fails = words.contains(&"+command-fails");
+        let last = if fails { 'F' } else { 'S' };
+        let id: ReleaseId = format!("R{}{last}", name.repeat(9))
+            .parse()
+            .expect("a release id");
+        let mut services = BTreeMap::new();
+        for word in words.iter().filter(|word| !word.starts_with('+')) {
+            let (head, behaviour) = word.split_once('=').expect("SERVICE=BEHAVIOUR");
+            let (head, memory) = head.split_once('^').unwrap_or((head, "0"));
+            let (name, count) = head.split_once('*').unwrap_or((head, "1"));
+            let kind = KINDS
+                .iter()
+                .find(|kind| kind.name == name)
+                .expect("a service that is known");
+            let key = (id.clone(), service(name));
+            self.world
+                .engine
+                .behaviours
+                .insert(key.clone(), behaviour_of(behaviour));
+            self.world
+                .engine
+                .memory_bytes
+                .insert(key.clone(), number(memory) << 20);
+            if !kind.routed {
+                self.world.engine.unrouted.push(key.clone());
+            }
+            let of = Service {
+                routed: kind.routed,
+                strategy: kind.strategy,
+                start_limit: Millis(20_000),
+                drain_limit: Millis(10_000),
+                count: number(count) as u16,
+                memory_bytes: number(memory) << 20,
+                fingerprint: Fingerprint([id.as_str().as_bytes()[1]; 32]),
+            };
+            services.insert(key.1, of);
+        }
+        let build = "BAAAAAAAAAA".parse().expect("a build id");
+        let has_release_command = fails || words.contains(&"+command");
+        self.releases.insert(
+            name.to_owned(),
+            Release {
+                id,
+                build,
+                has_release_command,
+                services,
+            },
+        );
+    }
+}
+
+fn behaviour_of(text: &str) -> Behaviour {
+    match text.split(':').collect::<Vec<_>>().as_slice() {
+        ["good", ms] => Behaviour::Good(number(ms)),
+        ["dies", ms, later] => Behaviour::DiesAfter(number(ms), number(later)),
+        ["exits", code] => Behaviour::Exits(number(code) as i32),
+        ["never"] => Behaviour::NeverReady,
+        ["elsewhere"] => Behaviour::ListensElsewhere,
+        ["memory"] => Behaviour::OutOfMemory,
+        ["missing"] => Behaviour::ExecFails,
+        ["refused"] => Behaviour::Refused,
+        other => panic!("no process behaves like {other:?}"),
+    }
+}
+
+fn service(name: &str) -> ServiceName {
+    name.parse().expect("a service name")
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
