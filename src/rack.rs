@@ -83,7 +83,9 @@ impl Running {
             program,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let rack = Rack::start(entered, options, Arc::new(engine)).await.map_err(refused)?;
+        let rack = Rack::start(entered, options, Arc::new(engine))
+            .await
+            .map_err(refused)?;
         let api = tokio::spawn(hoist_rack::api::serve(rack.clone(), listener)).abort_handle();
         rack.announce(listen).map_err(refused)?;
         Ok(Self { rack, listen, api })
@@ -160,13 +162,19 @@ fn machine_name() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
     let name = name.to_string_lossy();
     let short = name.split('.').next().unwrap_or_default();
-    if short.is_empty() { "rack".to_owned() } else { short.to_owned() }
+    if short.is_empty() {
+        "rack".to_owned()
+    } else {
+        short.to_owned()
+    }
 }
 
 fn taken(address: SocketAddr, flag: &str, error: std::io::Error) -> RackError {
     RackError {
         message: format!("the rack cannot listen on {address}"),
-        hint: Some(format!("choose another address with {flag}, or find who has it with `ss -ltnp`")),
+        hint: Some(format!(
+            "choose another address with {flag}, or find who has it with `ss -ltnp`"
+        )),
         source: Some(Box::new(error)),
     }
 }
@@ -184,7 +192,11 @@ fn refused(error: hoist_rack::RackError) -> RackError {
 fn cause_words(error: &hoist_rack::RackError) -> String {
     let whole = hoist_rack::with_causes(error);
     let own = error.to_string();
-    whole.strip_prefix(&own).unwrap_or(&whole).trim_start_matches(": ").to_owned()
+    whole
+        .strip_prefix(&own)
+        .unwrap_or(&whole)
+        .trim_start_matches(": ")
+        .to_owned()
 }
 
 /// The rack's own lines, `key=value`, on standard error; request lines only below the level that people watch.

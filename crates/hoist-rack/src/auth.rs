@@ -58,7 +58,8 @@ fn make(path: &Path) -> Result<String, RackError> {
         .mode(0o600)
         .open(path)
         .map_err(RackError::io(doing))?;
-    file.write_all(format!("{token}\n").as_bytes()).map_err(RackError::io(doing))?;
+    file.write_all(format!("{token}\n").as_bytes())
+        .map_err(RackError::io(doing))?;
     file.sync_all().map_err(RackError::io(doing))?;
     Ok(token)
 }

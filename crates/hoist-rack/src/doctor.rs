@@ -12,7 +12,13 @@ const LOOP_SILENCE: Millis = Millis::from_secs(30);
 
 /// Looks at everything that is cheap to look at.
 pub(crate) fn examine(rack: &Rack) -> Doctor {
-    let sections = vec![loops(rack), waiting(rack), router(rack), isolation(rack), limits_section()];
+    let sections = vec![
+        loops(rack),
+        waiting(rack),
+        router(rack),
+        isolation(rack),
+        limits_section(),
+    ];
     Doctor { sections }
 }
 
@@ -36,17 +42,28 @@ fn loops(rack: &Rack) -> DoctorSection {
     let silence = rack.clock.now().since(state.last_pass);
     let alive = silence < LOOP_SILENCE;
     let detail = format!("{} passes, the last {silence} ago", state.passes);
-    let mut items = vec![item("control", if alive { Health::Ok } else { Health::Bad }, detail)];
+    let mut items = vec![item(
+        "control",
+        if alive { Health::Ok } else { Health::Bad },
+        detail,
+    )];
     items.push(match state.engine_error {
         None => {
             let processes: usize = state.seen.workloads.values().map(|slots| slots.len()).sum();
-            let detail = format!("{}: {processes} processes", rack.engine.capabilities().engine);
+            let detail = format!(
+                "{}: {processes} processes",
+                rack.engine.capabilities().engine
+            );
             item("engine", Health::Ok, detail)
         }
         Some(error) => item("engine", Health::Bad, error),
     });
     for (what, why) in state.failing {
-        items.push(item(what, Health::Bad, format!("fails and is tried again: {why}")));
+        items.push(item(
+            what,
+            Health::Bad,
+            format!("fails and is tried again: {why}"),
+        ));
     }
     section("loops", items)
 }
@@ -56,7 +73,11 @@ fn waiting(rack: &Rack) -> DoctorSection {
     let mut items = Vec::new();
     for (app, on) in &state.waiting {
         for wait in on {
-            items.push(item(app.to_string(), Health::Ok, plan::explain::explain_waiting(wait)));
+            items.push(item(
+                app.to_string(),
+                Health::Ok,
+                plan::explain::explain_waiting(wait),
+            ));
         }
     }
     if items.is_empty() {
@@ -95,12 +116,17 @@ fn isolation(rack: &Rack) -> DoctorSection {
         .isolation
         .iter()
         .map(|kind| {
-            let state = if kind.present { Health::Ok } else { Health::Warn };
+            let state = if kind.present {
+                Health::Ok
+            } else {
+                Health::Warn
+            };
             item(kind.kind, state, kind.by.clone())
         })
         .collect();
     if capabilities.engine == "local" && !items.iter().any(|item| item.name == "network") {
-        let detail = "local apps share the machine's network: what one listens on, others can reach";
+        let detail =
+            "local apps share the machine's network: what one listens on, others can reach";
         items.push(item("network", Health::Warn, detail));
     }
     section("isolation", items)
@@ -108,16 +134,40 @@ fn isolation(rack: &Rack) -> DoctorSection {
 
 fn limits_section() -> DoctorSection {
     let limits: [(&str, Millis, &str); 7] = [
-        ("promotion", limits::PROMOTION_LIMIT, "from its begin to the switch (--timeout)"),
-        ("start", limits::START_LIMIT, "from a process's start to ready (health.grace)"),
-        ("shift", limits::SHIFT_LIMIT, "for the router to run a new table"),
-        ("drain", limits::DRAIN_LIMIT, "for requests of old processes to end (drain)"),
-        ("warm", limits::WARM_LIMIT, "old processes stay for a quick rollback"),
+        (
+            "promotion",
+            limits::PROMOTION_LIMIT,
+            "from its begin to the switch (--timeout)",
+        ),
+        (
+            "start",
+            limits::START_LIMIT,
+            "from a process's start to ready (health.grace)",
+        ),
+        (
+            "shift",
+            limits::SHIFT_LIMIT,
+            "for the router to run a new table",
+        ),
+        (
+            "drain",
+            limits::DRAIN_LIMIT,
+            "for requests of old processes to end (drain)",
+        ),
+        (
+            "warm",
+            limits::WARM_LIMIT,
+            "old processes stay for a quick rollback",
+        ),
         ("back", limits::BACK_STEP_LIMIT, "each step of going back"),
-        ("stop", limits::STOP_GRACE, "from SIGTERM to SIGKILL (termination.grace)"),
+        (
+            "stop",
+            limits::STOP_GRACE,
+            "from SIGTERM to SIGKILL (termination.grace)",
+        ),
     ];
-    let items = limits.into_iter().map(|(name, limit, meaning)| {
-        item(name, Health::Ok, format!("{limit}: {meaning}"))
-    });
+    let items = limits
+        .into_iter()
+        .map(|(name, limit, meaning)| item(name, Health::Ok, format!("{limit}: {meaning}")));
     section("limits", items.collect())
 }

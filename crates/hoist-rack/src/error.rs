@@ -200,13 +200,18 @@ impl RackError {
             Self::NoPromotion { app, .. } => format!("hoist promotions -a {app}"),
             Self::NoService { app, .. } => format!("hoist ps -a {app}"),
             Self::NoRelease(app) | Self::NothingActive(app) => format!("hoist deploy -a {app}"),
-            Self::NothingToRollBackTo(app) => format!("hoist releases -a {app}, then name one of them"),
+            Self::NothingToRollBackTo(app) => {
+                format!("hoist releases -a {app}, then name one of them")
+            }
             Self::NotBuilt(_) => "hoist deploy".to_owned(),
             Self::EnvMoved { .. } => "hoist env, then set it again".to_owned(),
             Self::Unconfirmed(app) => format!("hoist apps delete {app} --confirm {app}"),
             Self::MissingEnv { source, .. } => source.hint(),
             Self::Archive(_) => "send the source directory as a plain tar archive".to_owned(),
-            Self::Busy { .. } => "use that rack, stop it with `hoist rack stop`, or choose another --data-dir".to_owned(),
+            Self::Busy { .. } => {
+                "use that rack, stop it with `hoist rack stop`, or choose another --data-dir"
+                    .to_owned()
+            }
             Self::HostTaken { .. } => "choose another name".to_owned(),
             Self::Command(error) => return command_hint(error),
             error if error.code() == ErrorCode::StorageFull => {

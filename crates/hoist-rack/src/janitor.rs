@@ -16,11 +16,19 @@ pub(crate) async fn run(rack: Weak<Rack>) {
             return;
         };
         let alive = rack.controller.process_ids();
-        let directories: Vec<_> = rack.store.snapshot().apps.keys().map(|app| rack.layout.logs(app)).collect();
+        let directories: Vec<_> = rack
+            .store
+            .snapshot()
+            .apps
+            .keys()
+            .map(|app| rack.layout.logs(app))
+            .collect();
         drop(rack);
         let sweep = move || {
             for directory in directories {
-                logs::sweep(&directory, |name| alive.iter().any(|id| name.contains(id.as_str())));
+                logs::sweep(&directory, |name| {
+                    alive.iter().any(|id| name.contains(id.as_str()))
+                });
             }
         };
         let _ = tokio::task::spawn_blocking(sweep).await;

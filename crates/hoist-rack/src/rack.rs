@@ -110,7 +110,8 @@ pub fn enter(data_dir: &Path) -> Result<Entered, RackError> {
     }
     lock.set_len(0).map_err(RackError::io(doing()))?;
     let holder = format!("process {}\n", std::process::id());
-    lock.write_all(holder.as_bytes()).map_err(RackError::io(doing()))?;
+    lock.write_all(holder.as_bytes())
+        .map_err(RackError::io(doing()))?;
     Ok(Entered { layout, lock })
 }
 
@@ -139,6 +140,7 @@ impl Rack {
             program: options.program.clone(),
             dir: layout.router(),
             listen: options.router,
+            ended: Arc::default(),
         };
         options.router = router.ensure().await?.listen;
         let router = RouterProcess {
@@ -210,7 +212,9 @@ impl Rack {
     pub async fn stopped(&self) -> Stop {
         let mut stop = self.stop.subscribe();
         let told = stop.wait_for(Option::is_some).await;
-        told.ok().and_then(|told| *told).unwrap_or(Stop { apps: false })
+        told.ok()
+            .and_then(|told| *told)
+            .unwrap_or(Stop { apps: false })
     }
 
     /// Ends the tasks and forgets the address. Apps and router go on unless `stop_apps` of the engine is called after.

@@ -9,9 +9,7 @@ use hoist_core::id::{AppName, BuildId, ReleaseId, ServiceName, Version};
 use hoist_core::limits;
 use hoist_core::manifest::{self, Dialect, Manifest, Service};
 use hoist_core::model::{Fingerprint, Millis, Release, Workload};
-use hoist_engine::{
-    ProcessSpec, RestartPolicy, Secret, TaskId, TaskSpec, Tree, WorkloadSpec,
-};
+use hoist_engine::{ProcessSpec, RestartPolicy, Secret, TaskId, TaskSpec, Tree, WorkloadSpec};
 use sha2::{Digest, Sha256};
 
 use crate::control::{Check, Question};
@@ -63,21 +61,27 @@ impl Releases {
         if let Some(known) = self.lock().get(id) {
             return Ok(known.clone());
         }
-        let record = self
-            .store
-            .release(app, id)
-            .await?
-            .ok_or_else(|| RackError::NoReleaseNamed {
-                app: app.clone(),
-                release: id.clone(),
-            })?;
-        let build = record.build.clone().ok_or(RackError::NotBuilt(id.clone()))?;
+        let record =
+            self.store
+                .release(app, id)
+                .await?
+                .ok_or_else(|| RackError::NoReleaseNamed {
+                    app: app.clone(),
+                    release: id.clone(),
+                })?;
+        let build = record
+            .build
+            .clone()
+            .ok_or(RackError::NotBuilt(id.clone()))?;
         let build = self
             .store
             .build(app, &build)
             .await?
             .ok_or(RackError::NotBuilt(id.clone()))?;
-        let (file, text) = build.manifest.as_ref().ok_or(RackError::NotBuilt(id.clone()))?;
+        let (file, text) = build
+            .manifest
+            .as_ref()
+            .ok_or(RackError::NotBuilt(id.clone()))?;
         let env = self.keyring.open_env(app, &record.env)?;
         let (manifest, _) = manifest::read_with(Dialect::of_file(file), file, text, &env)?;
         let detail = Arc::new(ReleaseDetail {
@@ -192,7 +196,10 @@ impl Releases {
         let env = self.process_env(detail, name, service, true)?;
         Ok(ProcessSpec {
             argv,
-            env: env.into_iter().map(|(key, value)| (key, Secret::new(value))).collect(),
+            env: env
+                .into_iter()
+                .map(|(key, value)| (key, Secret::new(value)))
+                .collect(),
             tree: Tree::Slug(self.layout.slug(app, &detail.build.id)),
             volumes: service
                 .volumes
@@ -221,7 +228,10 @@ impl Releases {
             ("RACK".to_owned(), self.rack.clone()),
             ("APP".to_owned(), detail.record.app.to_string()),
             ("BUILD".to_owned(), detail.build.id.to_string()),
-            ("BUILD_DESCRIPTION".to_owned(), detail.build.description.clone()),
+            (
+                "BUILD_DESCRIPTION".to_owned(),
+                detail.build.description.clone(),
+            ),
             (
                 "BUILD_GIT_SHA".to_owned(),
                 detail.build.git_sha.clone().unwrap_or_default(),
@@ -298,6 +308,7 @@ pub(crate) fn new_release_id() -> Result<ReleaseId, RackError> {
 
 fn random() -> Result<[u8; 16], RackError> {
     let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|_| RackError::Secret(crate::secrets::SecretError::Random))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|_| RackError::Secret(crate::secrets::SecretError::Random))?;
     Ok(bytes)
 }

@@ -8,16 +8,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hoist_router::control::{RouterClient, RouterReport};
+use tokio::sync::Notify;
 
 use crate::error::RackError;
 
 /// How long a new router may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// The pause between looks at a router that serves.
+/// The pause between looks at a router that serves. One that this rack started is missed at once.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// The pause before a second look at a router that did not answer.
+const SECOND_LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// How to run the router of one rack.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub(crate) struct RouterProcess {
     pub dir: PathBuf,
     /// Where it listens; port 0 means any.
     pub listen: SocketAddr,
+    /// Notified when a router that this rack started has ended.
+    pub ended: Arc<Notify>,
 }
 
 impl RouterProcess {
@@ -42,8 +48,10 @@ impl RouterProcess {
             let _ = client.stop().await;
         } else if self.listen.port() != 0 {
             // A router that is starting or going shares its port; anybody else's listener does not.
-            TcpListener::bind(self.listen)
-                .map_err(RackError::io(format!("listen on {} for the router", self.listen)))?;
+            TcpListener::bind(self.listen).map_err(RackError::io(format!(
+                "listen on {} for the router",
+                self.listen
+            )))?;
         }
         self.spawn()?;
         let begun = tokio::time::Instant::now();
@@ -64,24 +72,21 @@ impl RouterProcess {
         }
     }
 
-    /// Starts the router again whenever it does not answer twice in a row.
+    /// Starts the router again whenever it ended or does not answer twice in a row.
     pub(crate) async fn keep(self) {
         let client = RouterClient::new(&self.dir);
-        let mut missed = 0;
         loop {
-            tokio::time::sleep(LOOK_PAUSE).await;
-            missed = match client.report().await {
-                Ok(_) => 0,
-                Err(_) => missed + 1,
-            };
-            if missed >= 2 {
-                tracing::warn!("the router does not answer: starting it again");
-                match self.ensure().await {
-                    Ok(_) => missed = 0,
-                    Err(error) => {
-                        tracing::error!(error = %crate::error::with_causes(&error), "no router");
-                    }
-                }
+            let _ = tokio::time::timeout(LOOK_PAUSE, self.ended.notified()).await;
+            if client.report().await.is_ok() {
+                continue;
+            }
+            tokio::time::sleep(SECOND_LOOK_PAUSE).await;
+            if client.report().await.is_ok() {
+                continue;
+            }
+            tracing::warn!("the router does not answer: starting it again");
+            if let Err(error) = self.ensure().await {
+                tracing::error!(error = %crate::error::with_causes(&error), "no router");
             }
         }
     }
@@ -93,7 +98,9 @@ impl RouterProcess {
             .append(true)
             .open(self.dir.join("router.log"))
             .map_err(RackError::io("open the router's log"))?;
-        let errors = log.try_clone().map_err(RackError::io("open the router's log"))?;
+        let errors = log
+            .try_clone()
+            .map_err(RackError::io("open the router's log"))?;
         let mut child = Command::new(&self.program)
             .arg("router")
             .arg("--dir")
@@ -109,10 +116,14 @@ impl RouterProcess {
             .stderr(errors)
             .spawn()
             .map_err(RackError::io("start the router"))?;
+        let ended = self.ended.clone();
         // Somebody must reap it while the rack lives; afterwards pid 1 does.
         std::thread::Builder::new()
             .name("router-wait".to_owned())
-            .spawn(move || child.wait())
+            .spawn(move || {
+                let _ = child.wait();
+                ended.notify_one();
+            })
             .map_err(RackError::io("watch the router"))?;
         Ok(())
     }

@@ -32,7 +32,9 @@ pub enum SecretError {
         source: std::io::Error,
     },
     /// The key file does not hold a key.
-    #[error("the key file {0} does not hold 32 bytes: restore it from a backup, without it environments cannot be read")]
+    #[error(
+        "the key file {0} does not hold 32 bytes: restore it from a backup, without it environments cannot be read"
+    )]
     KeyLength(PathBuf),
     /// A blob does not open with this key.
     #[error("an environment cannot be opened: it was sealed with another key")]

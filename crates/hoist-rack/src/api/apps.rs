@@ -24,7 +24,9 @@ pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     json::<e::ScaleUpdate, _, _>(router, scale)
 }
 
-async fn list(JsonCall { call, .. }: JsonCall<e::AppList>) -> Result<wire::List<wire::App>, RackError> {
+async fn list(
+    JsonCall { call, .. }: JsonCall<e::AppList>,
+) -> Result<wire::List<wire::App>, RackError> {
     let state = call.rack.store.snapshot();
     let apps = state.apps.values().map(|entry| call.rack.app_view(entry));
     Ok(wire::List::whole(apps.collect()))
@@ -41,19 +43,33 @@ async fn get(JsonCall { call, .. }: JsonCall<e::AppGet>) -> Result<wire::App, Ra
     Ok(call.rack.app_view(&*call.rack.app(&name)?))
 }
 
-async fn delete(JsonCall { call, .. }: JsonCall<e::AppDelete>) -> Result<wire::AppDeleted, RackError> {
+async fn delete(
+    JsonCall { call, .. }: JsonCall<e::AppDelete>,
+) -> Result<wire::AppDeleted, RackError> {
     let name = parse(&call.path.app)?;
     let with_volumes = call.query.volumes;
-    call.rack.delete(&name, &call.query.confirm, with_volumes, &call.actor).await?;
+    call.rack
+        .delete(&name, &call.query.confirm, with_volumes, &call.actor)
+        .await?;
     Ok(wire::AppDeleted {
         name: name.to_string(),
-        volumes_kept: if with_volumes { Vec::new() } else { call.rack.volumes(&name) },
+        volumes_kept: if with_volumes {
+            Vec::new()
+        } else {
+            call.rack.volumes(&name)
+        },
     })
 }
 
-async fn restart(JsonCall { call, body }: JsonCall<e::AppRestart>) -> Result<wire::Promotion, RackError> {
+async fn restart(
+    JsonCall { call, body }: JsonCall<e::AppRestart>,
+) -> Result<wire::Promotion, RackError> {
     let name = parse(&call.path.app)?;
-    let service = body.service.as_deref().map(parse::<ServiceName>).transpose()?;
+    let service = body
+        .service
+        .as_deref()
+        .map(parse::<ServiceName>)
+        .transpose()?;
     let busy = if_busy(body.if_busy)?;
     let promotion = call.rack.restart(&name, service, busy, &call.actor).await?;
     Ok(call.rack.promotion_view(&promotion))
@@ -83,7 +99,10 @@ async fn scale(
     JsonCall { call, body }: JsonCall<e::ScaleUpdate>,
 ) -> Result<wire::List<wire::Service>, RackError> {
     let name = parse(&call.path.app)?;
-    let sizes = body.sizes.iter().map(|(service, size)| Ok((parse(service)?, *size)));
+    let sizes = body
+        .sizes
+        .iter()
+        .map(|(service, size)| Ok((parse(service)?, *size)));
     let sizes = sizes.collect::<Result<_, RackError>>()?;
     call.rack.scale(&name, sizes, &call.actor).await?;
     let entry = call.rack.app(&name)?;

@@ -40,7 +40,11 @@ pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
 async fn create(call: Call<e::BuildCreate>, body: Body) -> Result<Response, RackError> {
     let app: AppName = parse(&call.path.app)?;
     call.rack.app(&app)?;
-    let archive = call.rack.layout.scratch().join(format!("{}.tar", call.request_id));
+    let archive = call
+        .rack
+        .layout
+        .scratch()
+        .join(format!("{}.tar", call.request_id));
     if let Err(error) = receive(body, &archive).await {
         let _ = std::fs::remove_file(&archive);
         return Err(error);
@@ -52,8 +56,14 @@ async fn create(call: Call<e::BuildCreate>, body: Body) -> Result<Response, Rack
         git_message: query.git_message,
         manifest: query.manifest,
     };
-    let record = call.rack.start_build(&app, &archive, request, &call.actor).await?;
-    Ok(success::<e::BuildCreate>(&build_view(&record), &call.request_id))
+    let record = call
+        .rack
+        .start_build(&app, &archive, request, &call.actor)
+        .await?;
+    Ok(success::<e::BuildCreate>(
+        &build_view(&record),
+        &call.request_id,
+    ))
 }
 
 /// Writes an upload to disk as it comes.
@@ -77,13 +87,22 @@ async fn receive(mut body: Body, path: &Path) -> Result<(), RackError> {
     file.flush().await.map_err(RackError::io(doing))
 }
 
-async fn list(JsonCall { call, .. }: JsonCall<e::BuildList>) -> Result<wire::List<wire::Build>, RackError> {
+async fn list(
+    JsonCall { call, .. }: JsonCall<e::BuildList>,
+) -> Result<wire::List<wire::Build>, RackError> {
     let app: AppName = parse(&call.path.app)?;
     call.rack.app(&app)?;
     let limit = call.query.limit.unwrap_or(50).min(500);
-    let before = call.query.before.as_deref().map(parse::<BuildId>).transpose()?;
+    let before = call
+        .query
+        .before
+        .as_deref()
+        .map(parse::<BuildId>)
+        .transpose()?;
     let records = call.rack.store.builds(&app, before.as_ref(), limit).await?;
-    let next = (records.len() == limit as usize).then(|| records.last()).flatten();
+    let next = (records.len() == limit as usize)
+        .then(|| records.last())
+        .flatten();
     Ok(wire::List {
         next: next.map(|record| record.id.to_string()),
         items: records.iter().map(build_view).collect(),
@@ -99,7 +118,9 @@ async fn stream_logs(call: Call<e::BuildLogs>, _: Body) -> Result<Response, Rack
     let (app, build) = (parse(&call.path.app)?, parse(&call.path.build)?);
     call.rack.build(&app, &build).await?;
     let rack = call.rack;
-    Ok(stream::respond(move |sink| write_logs(rack, app, build, sink)))
+    Ok(stream::respond(move |sink| {
+        write_logs(rack, app, build, sink)
+    }))
 }
 
 /// Sends a build's lines as they come, and the build when it has ended.

@@ -93,28 +93,44 @@ where
         Method::Patch => MethodFilter::PATCH,
         Method::Delete => MethodFilter::DELETE,
     };
-    let method = on(filter, move |State(rack): State<Arc<Rack>>, request: Request| {
-        let handler = handler.clone();
-        async move {
-            let begun = tokio::time::Instant::now();
-            let (mut parts, body) = request.into_parts();
-            let id = request_id();
-            let answer = match prepare::<E>(rack, &mut parts, id.clone()).await {
-                Ok(call) => handler(call, body).await,
-                Err(refusal) => refused(refusal),
-            };
-            let elapsed = begun.elapsed().as_secs_f64() * 1_000.0;
-            let (status, state) = (answer.status().as_u16(), state_word(answer.status()));
-            let (method, path) = (parts.method.as_str(), parts.uri.path());
-            tracing::info!(ns = "kernel", at = E::ID, state, status, method, path, elapsed, request_id = id);
-            answer
-        }
-    });
+    let method = on(
+        filter,
+        move |State(rack): State<Arc<Rack>>, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let begun = tokio::time::Instant::now();
+                let (mut parts, body) = request.into_parts();
+                let id = request_id();
+                let answer = match prepare::<E>(rack, &mut parts, id.clone()).await {
+                    Ok(call) => handler(call, body).await,
+                    Err(refusal) => refused(refusal),
+                };
+                let elapsed = begun.elapsed().as_secs_f64() * 1_000.0;
+                let (status, state) = (answer.status().as_u16(), state_word(answer.status()));
+                let (method, path) = (parts.method.as_str(), parts.uri.path());
+                tracing::info!(
+                    ns = "kernel",
+                    at = E::ID,
+                    state,
+                    status,
+                    method,
+                    path,
+                    elapsed,
+                    request_id = id
+                );
+                answer
+            }
+        },
+    );
     router.route(&format!("{PREFIX}{}", E::PATH), method)
 }
 
 fn state_word(status: StatusCode) -> &'static str {
-    if status.is_success() { "success" } else { "error" }
+    if status.is_success() {
+        "success"
+    } else {
+        "error"
+    }
 }
 
 /// Authorises, then reads the path and the query: who may not ask learns nothing about what would be right.
@@ -136,7 +152,11 @@ async fn prepare<E: Endpoint>(
         return Err(refuse(ErrorCode::Unauthenticated, message, Some(hint)));
     };
     if scope < E::SCOPE {
-        let message = format!("the token allows {}, not {}", scope.as_str(), E::SCOPE.as_str());
+        let message = format!(
+            "the token allows {}, not {}",
+            scope.as_str(),
+            E::SCOPE.as_str()
+        );
         return Err(refuse(ErrorCode::Forbidden, message, None));
     }
     let malformed = |message: String| refuse(ErrorCode::InvalidRequest, message, None);
@@ -220,15 +240,19 @@ async fn read_json<E: Endpoint>(body: Body) -> Result<E::Body, RackError> {
         Err(_) => return Err(RackError::Invalid("the request ended early".to_owned())),
     };
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(text)
-        .map_err(|error| RackError::Invalid(format!("the body is not what {} takes: {error}", E::ID)))
+    serde_json::from_slice(text).map_err(|error| {
+        RackError::Invalid(format!("the body is not what {} takes: {error}", E::ID))
+    })
 }
 
 pub(super) fn success<E: Endpoint>(reply: &E::Reply, id: &str) -> Response {
     match serde_json::to_vec(reply) {
         Ok(text) => {
             let status = StatusCode::from_u16(E::SUCCESS).unwrap_or(StatusCode::OK);
-            let headers = [(header::CONTENT_TYPE.as_str(), "application/json"), (REQUEST_ID, id)];
+            let headers = [
+                (header::CONTENT_TYPE.as_str(), "application/json"),
+                (REQUEST_ID, id),
+            ];
             (status, headers, text).into_response()
         }
         Err(error) => refused(ErrorBody {
@@ -241,7 +265,8 @@ pub(super) fn success<E: Endpoint>(reply: &E::Reply, id: &str) -> Response {
 }
 
 pub(super) fn refused(body: ErrorBody) -> Response {
-    let status = StatusCode::from_u16(body.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(body.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = serde_json::to_vec(&body).unwrap_or_default();
     let headers = [
         (header::CONTENT_TYPE.as_str(), "application/json".to_owned()),

@@ -21,12 +21,16 @@ async fn get(JsonCall { call, .. }: JsonCall<e::EnvGet>) -> Result<wire::Env, Ra
     Ok(env_view(release, env, call.query.reveal))
 }
 
-async fn update(JsonCall { call, body }: JsonCall<e::EnvUpdate>) -> Result<wire::Release, RackError> {
+async fn update(
+    JsonCall { call, body }: JsonCall<e::EnvUpdate>,
+) -> Result<wire::Release, RackError> {
     let app = parse(&call.path.app)?;
     let unset = body.unset.into_iter().collect();
     let release = call
         .rack
         .update_env(&app, body.set, unset, body.expected, &call.actor)
         .await?;
-    call.rack.release_view(&*call.rack.app(&app)?, &release).await
+    call.rack
+        .release_view(&*call.rack.app(&app)?, &release)
+        .await
 }

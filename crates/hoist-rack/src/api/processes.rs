@@ -43,14 +43,18 @@ async fn list(
     Ok(wire::List::whole(items.collect()))
 }
 
-async fn events(JsonCall { call, .. }: JsonCall<e::EventList>) -> Result<wire::List<wire::Event>, RackError> {
+async fn events(
+    JsonCall { call, .. }: JsonCall<e::EventList>,
+) -> Result<wire::List<wire::Event>, RackError> {
     let app: AppName = parse(&call.path.app)?;
     call.rack.app(&app)?;
     let limit = call.query.limit.unwrap_or(100).min(1_000);
     let before = call.query.before.as_deref().map(str::parse).transpose();
     let before = before.map_err(|_| RackError::Invalid("`before` is an event's id".to_owned()))?;
     let events = call.rack.store.events_before(&app, before, limit).await?;
-    let next = (events.len() == limit as usize).then(|| events.last()).flatten();
+    let next = (events.len() == limit as usize)
+        .then(|| events.last())
+        .flatten();
     Ok(wire::List {
         next: next.map(|event| event.id.to_string()),
         items: events.iter().map(event_view).collect(),
@@ -61,7 +65,9 @@ async fn stream_logs(call: Call<e::LogStream>, _: Body) -> Result<Response, Rack
     let app: AppName = parse(&call.path.app)?;
     call.rack.app(&app)?;
     let (rack, query) = (call.rack, call.query);
-    Ok(stream::respond(move |sink| write_logs(rack, app, query, sink)))
+    Ok(stream::respond(move |sink| {
+        write_logs(rack, app, query, sink)
+    }))
 }
 
 type Item = Streamed<wire::LogLine, wire::Empty>;
@@ -87,10 +93,15 @@ async fn write_logs(rack: Arc<Rack>, app: AppName, query: wire::LogQuery, sink: 
     let mut views: Vec<_> = lines.into_iter().map(line_view).collect();
     let mut last_event = 0;
     if with_events {
-        let events = rack.store.events_before(&app, None, limit.min(1_000) as u32).await;
+        let events = rack
+            .store
+            .events_before(&app, None, limit.min(1_000) as u32)
+            .await;
         let events = events.unwrap_or_default();
         last_event = events.first().map_or(0, |event| event.id);
-        let wanted = events.iter().filter(|event| since.is_none_or(|since| event.at.0 >= since));
+        let wanted = events
+            .iter()
+            .filter(|event| since.is_none_or(|since| event.at.0 >= since));
         views.extend(wanted.map(system_line));
         views.sort_by_key(|line| line.at);
     }
@@ -103,7 +114,15 @@ async fn write_logs(rack: Arc<Rack>, app: AppName, query: wire::LogQuery, sink: 
     if !query.follow {
         return sink.end(Item::End(wire::Empty {})).await;
     }
-    follow(&rack, &app, &filter, &mut tail, with_events.then_some(last_event), &sink).await;
+    follow(
+        &rack,
+        &app,
+        &filter,
+        &mut tail,
+        with_events.then_some(last_event),
+        &sink,
+    )
+    .await;
 }
 
 /// Sends what is added, until the reader goes or the app does.
@@ -117,9 +136,17 @@ async fn follow(
 ) {
     let directory = rack.layout.logs(app);
     loop {
-        let mut views: Vec<_> = tail.more(&directory, filter).into_iter().map(line_view).collect();
+        let mut views: Vec<_> = tail
+            .more(&directory, filter)
+            .into_iter()
+            .map(line_view)
+            .collect();
         if let Some(last) = &mut last_event {
-            let events = rack.store.events_after(app, *last).await.unwrap_or_default();
+            let events = rack
+                .store
+                .events_after(app, *last)
+                .await
+                .unwrap_or_default();
             *last = events.last().map_or(*last, |event| event.id);
             views.extend(events.iter().map(system_line));
             views.sort_by_key(|line| line.at);

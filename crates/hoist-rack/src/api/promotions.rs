@@ -51,7 +51,10 @@ async fn rollback(
     let app = parse(&call.path.app)?;
     let to = body.release.as_deref().map(parse).transpose()?;
     let (busy, limit) = (if_busy(body.if_busy)?, limit(body.timeout_seconds)?);
-    let (release, promotion) = call.rack.rollback(&app, to, busy, limit, &call.actor).await?;
+    let (release, promotion) = call
+        .rack
+        .rollback(&app, to, busy, limit, &call.actor)
+        .await?;
     let entry = call.rack.app(&app)?;
     Ok(wire::Rollback {
         release: call.rack.release_view(&entry, &release).await?,
@@ -67,14 +70,21 @@ async fn list(
     let limit = call.query.limit.unwrap_or(50).min(PAGE_MAX);
     let before = call.query.before.as_deref().map(number).transpose()?;
     let records = call.rack.store.promotions(&app, before, limit).await?;
-    let next = (records.len() == limit as usize).then(|| records.last()).flatten();
+    let next = (records.len() == limit as usize)
+        .then(|| records.last())
+        .flatten();
     Ok(wire::List {
         next: next.map(|record| record.number.to_string()),
-        items: records.iter().map(|record| call.rack.promotion_view(record)).collect(),
+        items: records
+            .iter()
+            .map(|record| call.rack.promotion_view(record))
+            .collect(),
     })
 }
 
-async fn get(JsonCall { call, .. }: JsonCall<e::PromotionGet>) -> Result<wire::Promotion, RackError> {
+async fn get(
+    JsonCall { call, .. }: JsonCall<e::PromotionGet>,
+) -> Result<wire::Promotion, RackError> {
     let (app, number) = (parse(&call.path.app)?, number(&call.path.number)?);
     let record = call.rack.promotion(&app, number).await?;
     Ok(call.rack.promotion_view(&record))
@@ -92,7 +102,9 @@ async fn events(call: Call<e::PromotionEvents>, _: Body) -> Result<Response, Rac
     let (app, number) = (parse(&call.path.app)?, number(&call.path.number)?);
     call.rack.promotion(&app, number).await?;
     let rack = call.rack;
-    Ok(stream::respond(move |sink| write_events(rack, app, number, sink)))
+    Ok(stream::respond(move |sink| {
+        write_events(rack, app, number, sink)
+    }))
 }
 
 /// Sends a promotion's events as they come, and itself when it has ended.
@@ -142,7 +154,9 @@ pub(super) fn if_busy(word: wire::IfBusy) -> Result<IfBusy, RackError> {
 
 fn limit(seconds: Option<u64>) -> Result<Option<Millis>, RackError> {
     match seconds {
-        Some(0) => Err(RackError::Invalid("a timeout is at least 1 second".to_owned())),
+        Some(0) => Err(RackError::Invalid(
+            "a timeout is at least 1 second".to_owned(),
+        )),
         Some(seconds) if seconds > 24 * 3600 => {
             Err(RackError::Invalid("a timeout is at most a day".to_owned()))
         }

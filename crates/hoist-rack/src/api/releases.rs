@@ -23,13 +23,24 @@ async fn list(
     let app: AppName = parse(&call.path.app)?;
     let entry = call.rack.app(&app)?;
     let limit = call.query.limit.unwrap_or(20).clamp(1, 500);
-    let before = call.query.before.as_deref().map(parse::<ReleaseId>).transpose()?;
-    let records = call.rack.store.releases(&app, before.as_ref(), limit).await?;
+    let before = call
+        .query
+        .before
+        .as_deref()
+        .map(parse::<ReleaseId>)
+        .transpose()?;
+    let records = call
+        .rack
+        .store
+        .releases(&app, before.as_ref(), limit)
+        .await?;
     let mut items = Vec::with_capacity(records.len());
     for record in &records {
         items.push(call.rack.release_view(&entry, record).await?);
     }
-    let next = (records.len() == limit as usize).then(|| records.last()).flatten();
+    let next = (records.len() == limit as usize)
+        .then(|| records.last())
+        .flatten();
     Ok(wire::List {
         next: next.map(|record| record.id.to_string()),
         items,
@@ -43,7 +54,12 @@ async fn get(JsonCall { call, .. }: JsonCall<e::ReleaseGet>) -> Result<wire::Rel
     let mut view = call.rack.release_view(&entry, &record).await?;
     view.env = Some(masked(call.rack.releases.env(&record)?, call.query.reveal));
     if let Some(build) = &record.build {
-        view.manifest = call.rack.build(&app, build).await?.manifest.map(|(_, text)| text);
+        view.manifest = call
+            .rack
+            .build(&app, build)
+            .await?
+            .manifest
+            .map(|(_, text)| text);
     }
     Ok(view)
 }

@@ -26,8 +26,14 @@ impl Rack {
         wire::App {
             name: app.name.to_string(),
             status: wire::AppStatus::from_word(control::status_word(self.status(entry))),
-            release: app.serving.as_ref().map(|serving| serving.release.to_string()),
-            promotion: app.promotion.as_ref().map(|promotion| promotion.number.to_string()),
+            release: app
+                .serving
+                .as_ref()
+                .map(|serving| serving.release.to_string()),
+            promotion: app
+                .promotion
+                .as_ref()
+                .map(|promotion| promotion.number.to_string()),
             url: urls.get("web").or(urls.values().next()).cloned(),
             urls,
             created: time(entry.created),
@@ -39,12 +45,20 @@ impl Rack {
     fn urls(&self, entry: &AppEntry) -> BTreeMap<String, String> {
         let app = &entry.app;
         let target = app.promotion.as_ref().map(|promotion| &promotion.target);
-        let release = app.serving.as_ref().map(|serving| &serving.release).or(target);
+        let release = app
+            .serving
+            .as_ref()
+            .map(|serving| &serving.release)
+            .or(target);
         let detail = release.and_then(|id| self.releases.known(id));
         let Some(detail) = detail else {
             return BTreeMap::new();
         };
-        let routed = detail.manifest.services.iter().filter(|(_, service)| service.routed());
+        let routed = detail
+            .manifest
+            .services
+            .iter()
+            .filter(|(_, service)| service.routed());
         let names = routed.map(|(name, _)| name.clone());
         let port = self.options.router.port();
         control::urls(&app.name, names, &self.options.domain, port)
@@ -59,7 +73,10 @@ impl Rack {
             return Vec::new();
         };
         let release = app.releases.get(&serving.release);
-        let services = release.map(|release| release.services.iter()).into_iter().flatten();
+        let services = release
+            .map(|release| release.services.iter())
+            .into_iter()
+            .flatten();
         services
             .map(|(name, service)| {
                 let workload = serving.workloads.get(name);
@@ -132,7 +149,8 @@ impl Rack {
             phase: live.map(|(_, promotion)| {
                 wire::PhaseName::from_word(control::phase_word(&promotion.phase))
             }),
-            waiting: live.and_then(|(entry, promotion)| waiting(entry, promotion, &state, self.clock.now())),
+            waiting: live
+                .and_then(|(entry, promotion)| waiting(entry, promotion, &state, self.clock.now())),
             outcome: record.outcome.as_deref().map(wire::Outcome::from_word),
             reason: record.reason.clone(),
             hint: report.hint.clone(),
@@ -175,7 +193,11 @@ fn waiting(
 /// How long each phase took, as far as it went.
 fn phases(record: &PromotionRecord) -> Vec<wire::PhaseTime> {
     let phases = &record.report.phases;
-    let ends = phases.iter().skip(1).map(|(_, at)| *at).chain(record.report.ended);
+    let ends = phases
+        .iter()
+        .skip(1)
+        .map(|(_, at)| *at)
+        .chain(record.report.ended);
     phases
         .iter()
         .zip(ends)
@@ -260,7 +282,9 @@ pub(super) fn line_view(event: &Event) -> wire::PromotionLine {
 }
 
 pub(super) fn event_view(event: &Event) -> wire::Event {
-    let promotion = event.promotion.map(|number| ("promotion".to_owned(), number.to_string()));
+    let promotion = event
+        .promotion
+        .map(|number| ("promotion".to_owned(), number.to_string()));
     let source = ("source".to_owned(), event.source.clone());
     wire::Event {
         id: event.id.to_string(),
@@ -289,7 +313,11 @@ pub(super) fn process_view(app: &AppName, view: &ProcessView, machine: &Machine)
         name: view.slot.workload.service.to_string(),
         slot: view.slot.slot,
         status: wire::ProcessStatus::from_word(view.status),
-        release: view.release.as_ref().map(ToString::to_string).unwrap_or_default(),
+        release: view
+            .release
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         promotion: Some(view.slot.workload.attempt.to_string()),
         cpu: view.usage.cpu_millicores as f64 / 1_000.0,
         memory: view.usage.memory_bytes as f64 / limit.max(1) as f64,
@@ -305,7 +333,11 @@ pub(super) fn process_view(app: &AppName, view: &ProcessView, machine: &Machine)
             at: time(exit.at),
         }),
         host: machine.host.clone(),
-        ports: process.address.map(|address| address.port()).into_iter().collect(),
+        ports: process
+            .address
+            .map(|address| address.port())
+            .into_iter()
+            .collect(),
         detail: None,
     }
 }
@@ -328,4 +360,3 @@ impl Machine {
         }
     }
 }
-

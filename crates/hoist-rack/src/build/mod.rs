@@ -169,7 +169,11 @@ async fn follow(
                 return Ok(*exit);
             }
             Some(TaskStatus::Running) => {}
-            None => return Err(RackError::Unsupported("the build's process is gone".to_owned())),
+            None => {
+                return Err(RackError::Unsupported(
+                    "the build's process is gone".to_owned(),
+                ));
+            }
         }
         let _ = tokio::time::timeout(LOOK_PAUSE, hints.notified()).await;
     }
@@ -219,7 +223,9 @@ async fn finish(rack: &Rack, record: &BuildRecord, source: &Source) -> Result<()
         ..record.clone()
     };
     let mut commit = Commit::new(app, StateChange::None);
-    commit.events.push(build_event(rack, app, &complete, Some(&release.id)));
+    commit
+        .events
+        .push(build_event(rack, app, &complete, Some(&release.id)));
     commit.builds.push(complete);
     commit.releases.push(release);
     Ok(rack.store.commit(commit, rack.clock.now()).await?)

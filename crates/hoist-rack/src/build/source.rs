@@ -103,13 +103,18 @@ fn read_manifest(tree: &Path, file: &str) -> Result<String, RackError> {
         .components()
         .all(|part| matches!(part, std::path::Component::Normal(_)));
     let path = tree.join(file);
-    let inside = plain && path.canonicalize().is_ok_and(|real| {
-        tree.canonicalize().is_ok_and(|tree| real.starts_with(tree))
-    });
+    let inside = plain
+        && path
+            .canonicalize()
+            .is_ok_and(|real| tree.canonicalize().is_ok_and(|tree| real.starts_with(tree)));
     if !inside {
-        return Err(RackError::Invalid(format!("the source has no file `{file}`")));
+        return Err(RackError::Invalid(format!(
+            "the source has no file `{file}`"
+        )));
     }
-    let bytes = fs::metadata(&path).map_err(RackError::io(format!("read {file}")))?.len();
+    let bytes = fs::metadata(&path)
+        .map_err(RackError::io(format!("read {file}")))?
+        .len();
     if bytes > MANIFEST_BYTES_MAX as u64 {
         return Err(RackError::Invalid(format!(
             "{file} is larger than {MANIFEST_BYTES_MAX} bytes"

@@ -44,11 +44,14 @@ fn unpack_entry(
         .admit(&name, kind)
         .map_err(|error| RackError::Archive(error.to_string()))?;
     let path = target.join(&relative);
-    make_directories(target, if matches!(kind, archive_path::Entry::Directory) {
-        &path
-    } else {
-        path.parent().unwrap_or(target)
-    })?;
+    make_directories(
+        target,
+        if matches!(kind, archive_path::Entry::Directory) {
+            &path
+        } else {
+            path.parent().unwrap_or(target)
+        },
+    )?;
     match kind {
         archive_path::Entry::File => {
             let executable = entry.header().mode().unwrap_or(0) & 0o111 != 0;
@@ -56,17 +59,20 @@ fn unpack_entry(
             let mut file = File::create(&path).map_err(failed(&path))?;
             let written = io::copy(&mut entry, &mut file).map_err(failed(&path))?;
             if written != size {
-                return Err(RackError::Archive("it ends in the middle of a file".to_owned()));
+                return Err(RackError::Archive(
+                    "it ends in the middle of a file".to_owned(),
+                ));
             }
             let mode = if executable { 0o755 } else { 0o644 };
-            file.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed(&path))
+            file.set_permissions(fs::Permissions::from_mode(mode))
+                .map_err(failed(&path))
         }
-        archive_path::Entry::SymbolicLink(to) => {
-            symlink(as_path(to), &path).map_err(failed(&path))
-        }
+        archive_path::Entry::SymbolicLink(to) => symlink(as_path(to), &path).map_err(failed(&path)),
         archive_path::Entry::HardLink(to) => {
             // A copy: the two names of an upload need not stay one file.
-            fs::copy(target.join(as_path(to)), &path).map(drop).map_err(failed(&path))
+            fs::copy(target.join(as_path(to)), &path)
+                .map(drop)
+                .map_err(failed(&path))
         }
         archive_path::Entry::Directory | archive_path::Entry::Other => Ok(()),
     }
@@ -112,7 +118,11 @@ fn unreadable(error: io::Error) -> RackError {
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> RackError {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     RackError::io(format!("unpack `{name}`"))
 }
 
@@ -129,7 +139,13 @@ mod tests {
         file
     }
 
-    fn add(builder: &mut tar::Builder<&mut File>, path: &str, kind: EntryType, link: &str, text: &str) {
+    fn add(
+        builder: &mut tar::Builder<&mut File>,
+        path: &str,
+        kind: EntryType,
+        link: &str,
+        text: &str,
+    ) {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_size(text.len() as u64);
@@ -190,7 +206,10 @@ mod tests {
             let mut whole = &file;
             whole.seek(SeekFrom::Start(0)).expect("rewound");
             io::copy(&mut whole.take(end), &mut cut).expect("copied");
-            assert!(unpack(cut, dir.path()).is_err(), "taken with {end} of {length} bytes");
+            assert!(
+                unpack(cut, dir.path()).is_err(),
+                "taken with {end} of {length} bytes"
+            );
         }
     }
 }

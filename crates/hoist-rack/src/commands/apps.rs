@@ -15,7 +15,9 @@ impl Rack {
         let ticket = self.sequence.ticket().await?;
         let app = plan::create(name.clone(), ticket.version);
         let mut commit = Commit::new(name, StateChange::Create(app));
-        commit.events.push(self.event(name, actor, "app:create", "created".to_owned()));
+        commit
+            .events
+            .push(self.event(name, actor, "app:create", "created".to_owned()));
         match self.store.commit(commit, self.clock.now()).await {
             Err(StoreError::Conflict) => Err(RackError::AppExists(name.clone())),
             other => Ok(other?),
@@ -37,9 +39,14 @@ impl Rack {
         if state.apps.contains_key(name) {
             return Err(RackError::AppExists(name.clone()));
         }
-        let label_of = |app: &AppName, service: &ServiceName| format!("{}.{app}", service.host_label());
+        let label_of =
+            |app: &AppName, service: &ServiceName| format!("{}.{app}", service.host_label());
         for (owner, entry) in &state.apps {
-            let services = entry.app.releases.values().flat_map(|release| release.services.keys());
+            let services = entry
+                .app
+                .releases
+                .values()
+                .flat_map(|release| release.services.keys());
             for service in services {
                 if label_of(owner, service) == name.as_str() {
                     let owner = owner.clone();
@@ -52,7 +59,10 @@ impl Rack {
 
     /// Names of an app's volumes, which outlive it.
     pub fn volumes(&self, app: &AppName) -> Vec<String> {
-        let entries = std::fs::read_dir(self.layout.volumes(app)).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.layout.volumes(app))
+            .into_iter()
+            .flatten()
+            .flatten();
         let mut names: Vec<String> = entries
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();

@@ -37,7 +37,10 @@ impl Rack {
         actor: &Actor,
     ) -> Result<BuildRecord, RackError> {
         let entry = self.app(app)?;
-        if matches!(entry.app.standing, hoist_core::model::Standing::Deleting { .. }) {
+        if matches!(
+            entry.app.standing,
+            hoist_core::model::Standing::Deleting { .. }
+        ) {
             return Err(hoist_core::plan::CommandError::Deleting.into());
         }
         let description = match (&request.description, &request.git_sha) {
@@ -65,12 +68,15 @@ impl Rack {
         let source = Source::open(&self.layout, &record.id, archive, request.manifest).await?;
         let mut commit = Commit::new(app, StateChange::None);
         let text = format!("started build {}", record.id);
-        commit.events.push(self.event(app, actor, "build:start", text));
+        commit
+            .events
+            .push(self.event(app, actor, "build:start", text));
         commit.builds.push(record.clone());
         self.store.commit(commit, self.clock.now()).await?;
         let rack = self.clone();
         let running = record.clone();
-        self.tasks.spawn(async move { build::run(rack, running, source).await });
+        self.tasks
+            .spawn(async move { build::run(rack, running, source).await });
         Ok(record)
     }
 }

@@ -45,12 +45,18 @@ impl Rack {
         }
         let _one_at_a_time = self.env_changes.lock().await;
         let entry = self.app(app)?;
-        if matches!(entry.app.standing, hoist_core::model::Standing::Deleting { .. }) {
+        if matches!(
+            entry.app.standing,
+            hoist_core::model::Standing::Deleting { .. }
+        ) {
             return Err(hoist_core::plan::CommandError::Deleting.into());
         }
         let base = self.base_release(app).await?;
         if let Some(expected) = expected {
-            let found = base.as_ref().map(|release| release.id.to_string()).unwrap_or_default();
+            let found = base
+                .as_ref()
+                .map(|release| release.id.to_string())
+                .unwrap_or_default();
             if found != expected {
                 return Err(RackError::EnvMoved { expected, found });
             }
@@ -65,7 +71,10 @@ impl Rack {
         let mut after = before.clone();
         after.retain(|name, _| !unset.contains(name));
         after.extend(set);
-        let bytes: usize = after.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let bytes: usize = after
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         if bytes > ENV_BYTES_MAX {
             return Err(RackError::TooLarge {
                 limit_bytes: ENV_BYTES_MAX as u64,
@@ -91,7 +100,9 @@ impl Rack {
         };
         let mut commit = Commit::new(app, StateChange::None);
         let text = format!("created {} ({})", release.id, release.description);
-        commit.events.push(self.event(app, actor, "release:create", text));
+        commit
+            .events
+            .push(self.event(app, actor, "release:create", text));
         commit.releases.push(release.clone());
         self.store.commit(commit, self.clock.now()).await?;
         Ok(release)

@@ -21,9 +21,14 @@ impl Rack {
     ) -> Result<(), RackError> {
         self.change(app, |after, at, now, commit| {
             plan::resize(after, &sizes, at, now)?;
-            let text: Vec<_> = sizes.iter().map(|(name, size)| format!("{name}={size}")).collect();
+            let text: Vec<_> = sizes
+                .iter()
+                .map(|(name, size)| format!("{name}={size}"))
+                .collect();
             let text = format!("scale {}", text.join(" "));
-            commit.events.push(self.event(app, actor, "release:scale", text));
+            commit
+                .events
+                .push(self.event(app, actor, "release:scale", text));
             Ok(())
         })
         .await
@@ -37,12 +42,18 @@ impl Rack {
         if_busy: IfBusy,
         actor: &Actor,
     ) -> Result<PromotionRecord, RackError> {
-        self.again(app, PromotionKind::Restart, service, if_busy, actor).await
+        self.again(app, PromotionKind::Restart, service, if_busy, actor)
+            .await
     }
 
     /// Brings a stopped app back.
-    pub async fn start_app(&self, app: &AppName, actor: &Actor) -> Result<PromotionRecord, RackError> {
-        self.again(app, PromotionKind::Start, None, IfBusy::Wait, actor).await
+    pub async fn start_app(
+        &self,
+        app: &AppName,
+        actor: &Actor,
+    ) -> Result<PromotionRecord, RackError> {
+        self.again(app, PromotionKind::Start, None, IfBusy::Wait, actor)
+            .await
     }
 
     async fn again(
@@ -71,7 +82,9 @@ impl Rack {
         self.change(app, |after, at, now, commit| {
             plan::stop(after, at, now)?;
             let text = "stopping".to_owned();
-            commit.events.push(self.event(app, actor, "app:stopping", text));
+            commit
+                .events
+                .push(self.event(app, actor, "app:stopping", text));
             Ok(())
         })
         .await
@@ -114,7 +127,9 @@ impl Rack {
         self.change(app, |after, at, now, commit| {
             plan::delete(after, at, now)?;
             let text = "deleting".to_owned();
-            commit.events.push(self.event(app, actor, "app:delete", text));
+            commit
+                .events
+                .push(self.event(app, actor, "app:delete", text));
             Ok(())
         })
         .await?;

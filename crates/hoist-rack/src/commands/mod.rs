@@ -87,7 +87,12 @@ impl Rack {
     ) -> Result<Option<ReleaseRecord>, RackError> {
         let entry = self.app(app)?;
         let newest = self.store.releases(app, None, 200).await?;
-        let Some(active) = entry.app.serving.as_ref().map(|serving| serving.release.clone()) else {
+        let Some(active) = entry
+            .app
+            .serving
+            .as_ref()
+            .map(|serving| serving.release.clone())
+        else {
             return Ok(newest.into_iter().next());
         };
         for candidate in &newest {
@@ -112,7 +117,9 @@ impl Rack {
             }
             let last = self.store.last_promotion(&current.id).await?;
             let failed = last.is_some_and(|promotion| {
-                promotion.outcome.is_some_and(|outcome| outcome != "succeeded")
+                promotion
+                    .outcome
+                    .is_some_and(|outcome| outcome != "succeeded")
             });
             let parent = current.parent.as_ref();
             let parent = parent.and_then(|id| known.iter().find(|release| release.id == *id));

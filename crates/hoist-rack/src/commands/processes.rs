@@ -109,5 +109,6 @@ fn on_its_way_out(app: &App, id: &WorkloadId) -> Option<&'static str> {
 
 /// Whether the process may still be coming up: it belongs to a promotion that has not switched, or just started.
 fn fresh(app: &App, process: &Process) -> bool {
-    app.promotion.is_some() || crate::clock::wall().since(process.started) < hoist_core::limits::READY_AFTER
+    app.promotion.is_some()
+        || crate::clock::wall().since(process.started) < hoist_core::limits::READY_AFTER
 }

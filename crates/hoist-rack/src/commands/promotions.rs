@@ -97,7 +97,10 @@ impl Rack {
         now: u64,
         actor: &Actor,
     ) -> PromotionRecord {
-        let phase = after.promotion.as_ref().map(|promotion| phase_word(&promotion.phase));
+        let phase = after
+            .promotion
+            .as_ref()
+            .map(|promotion| phase_word(&promotion.phase));
         PromotionRecord {
             app: app.clone(),
             number,
@@ -109,7 +112,10 @@ impl Rack {
             outcome: None,
             reason: None,
             report: PromotionReport {
-                phases: phase.into_iter().map(|phase| (phase.to_owned(), now)).collect(),
+                phases: phase
+                    .into_iter()
+                    .map(|phase| (phase.to_owned(), now))
+                    .collect(),
                 ..PromotionReport::default()
             },
         }
@@ -123,10 +129,15 @@ impl Rack {
     ) -> Result<(), RackError> {
         let own = |host: &str| {
             let services = detail.manifest.services.iter();
-            services.flat_map(|(_, service)| &service.domains).any(|domain| domain == host)
+            services
+                .flat_map(|(_, service)| &service.domains)
+                .any(|domain| domain == host)
         };
         let hosts = self.controller.hosts();
-        match hosts.into_iter().find(|(host, owner)| owner != app && own(host)) {
+        match hosts
+            .into_iter()
+            .find(|(host, owner)| owner != app && own(host))
+        {
             Some((host, owner)) => Err(RackError::HostTaken { host, owner }),
             None => Ok(()),
         }
@@ -175,7 +186,9 @@ impl Rack {
         };
         let mut commit = Commit::new(app, StateChange::None);
         let text = format!("created {} ({})", copy.id, copy.description);
-        commit.events.push(self.event(app, actor, "release:create", text));
+        commit
+            .events
+            .push(self.event(app, actor, "release:create", text));
         commit.releases.push(copy.clone());
         self.store.commit(commit, self.clock.now()).await?;
         let request = PromoteRequest {
@@ -194,7 +207,11 @@ impl Rack {
     async fn last_good_before_active(&self, app: &AppName) -> Result<ReleaseRecord, RackError> {
         let nothing = || RackError::NothingToRollBackTo(app.clone());
         let entry = self.app(app)?;
-        let active = entry.app.serving.as_ref().map(|serving| serving.release.clone());
+        let active = entry
+            .app
+            .serving
+            .as_ref()
+            .map(|serving| serving.release.clone());
         let active = active.ok_or_else(|| RackError::NothingActive(app.clone()))?;
         let record = self.release(app, &active).await?;
         let origin = record.rollback_of.unwrap_or(active);

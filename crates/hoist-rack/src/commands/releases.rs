@@ -34,10 +34,18 @@ impl Rack {
         release: &ReleaseId,
     ) -> Result<Option<String>, RackError> {
         let app = &entry.app;
-        if app.promotion.as_ref().is_some_and(|promotion| promotion.target == *release) {
+        if app
+            .promotion
+            .as_ref()
+            .is_some_and(|promotion| promotion.target == *release)
+        {
             return Ok(Some("promoting".to_owned()));
         }
-        if app.serving.as_ref().is_some_and(|serving| serving.release == *release) {
+        if app
+            .serving
+            .as_ref()
+            .is_some_and(|serving| serving.release == *release)
+        {
             return Ok(Some("active".to_owned()));
         }
         let last = self.store.last_promotion(release).await?;

@@ -44,9 +44,10 @@ impl Controller {
             }
             Action::StopReleaseCommand { promotion } => {
                 let id = TaskId::ReleaseCommand(app.name.clone(), promotion);
-                self.start(format!("stop the release command of {}", app.name), |own| async move {
-                    Ok(own.engine.stop_task(&id).await?)
-                });
+                self.start(
+                    format!("stop the release command of {}", app.name),
+                    |own| async move { Ok(own.engine.stop_task(&id).await?) },
+                );
             }
         }
     }
@@ -54,12 +55,17 @@ impl Controller {
     fn apply(self: &Arc<Self>, workload: Workload, slots: u16) {
         let what = workload_action(&workload.id);
         self.start(what, move |own| async move {
-            let detail = own.releases.detail(&workload.id.app, &workload.release).await?;
+            let detail = own
+                .releases
+                .detail(&workload.id.app, &workload.release)
+                .await?;
             let spec = own.releases.workload(&detail, &workload)?;
             let applied = own.engine.apply(&spec, slots).await;
             match &applied {
                 Err(error) if !error.retryable() => {
-                    own.lock().refused.insert(workload.id.clone(), with_causes(error));
+                    own.lock()
+                        .refused
+                        .insert(workload.id.clone(), with_causes(error));
                 }
                 _ => drop(own.lock().refused.remove(&workload.id)),
             }
@@ -79,13 +85,16 @@ impl Controller {
             Some(promotion) => promotion.deadline.since(promotion.began).into(),
             None => limits::PROMOTION_LIMIT.into(),
         };
-        self.start(format!("run the release command of {name}"), move |own| async move {
-            let detail = own.releases.detail(&name, &release).await?;
-            if let Some(spec) = own.releases.release_command(&detail, promotion, limit)? {
-                own.engine.run(&spec).await?;
-            }
-            Ok(())
-        });
+        self.start(
+            format!("run the release command of {name}"),
+            move |own| async move {
+                let detail = own.releases.detail(&name, &release).await?;
+                if let Some(spec) = own.releases.release_command(&detail, promotion, limit)? {
+                    own.engine.run(&spec).await?;
+                }
+                Ok(())
+            },
+        );
     }
 
     /// A release command's record is needed until its promotion ended.
@@ -94,13 +103,17 @@ impl Controller {
             let TaskId::ReleaseCommand(name, promotion) = id else {
                 continue;
             };
-            let current = app.promotion.as_ref().is_some_and(|p| p.number == *promotion);
+            let current = app
+                .promotion
+                .as_ref()
+                .is_some_and(|p| p.number == *promotion);
             let ended = matches!(status, hoist_core::model::TaskStatus::Ended(_));
             if *name == app.name && !current && ended {
                 let id = id.clone();
-                self.start(format!("forget release command {promotion} of {name}"), |own| {
-                    async move { Ok(own.engine.forget_task(&id).await?) }
-                });
+                self.start(
+                    format!("forget release command {promotion} of {name}"),
+                    |own| async move { Ok(own.engine.forget_task(&id).await?) },
+                );
             }
         }
     }

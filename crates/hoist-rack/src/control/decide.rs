@@ -6,8 +6,8 @@ use hoist_core::id::SlotId;
 use hoist_core::model::{App, Observation, Outcome, Phase, Reason, Timestamp};
 use hoist_core::plan::{self, Transition};
 
-use super::words::{self, event_source};
 use super::Controller;
+use super::words::{self, event_source};
 use crate::clock::wall;
 use crate::error::with_causes;
 use crate::logs;
@@ -62,7 +62,9 @@ impl Controller {
         let mut commit = Commit::new(&app.name, state);
         if !matches!(transition, Transition::Deleted) {
             commit.events = self.events_of(app, &after, transition, seen);
-            commit.promotions.extend(self.record_of(app, &after, transition, seen, now).await?);
+            commit
+                .promotions
+                .extend(self.record_of(app, &after, transition, seen, now).await?);
         }
         let deleted = matches!(transition, Transition::Deleted);
         self.store.commit(commit, now).await?;
@@ -103,7 +105,11 @@ impl Controller {
         }
         let (old, new) = (plan::status(before, seen), plan::status(after, seen));
         if old != new {
-            let text = format!("Status: {} => {}", words::status_word(old), words::status_word(new));
+            let text = format!(
+                "Status: {} => {}",
+                words::status_word(old),
+                words::status_word(new)
+            );
             add("app:status", event_source(engine, "app"), text);
         }
         events
@@ -131,7 +137,12 @@ impl Controller {
         match transition {
             Transition::Enter { phase } => {
                 let word = words::phase_word(phase).to_owned();
-                if record.report.phases.last().is_none_or(|(last, _)| *last != word) {
+                if record
+                    .report
+                    .phases
+                    .last()
+                    .is_none_or(|(last, _)| *last != word)
+                {
                     record.report.phases.push((word, now.0));
                 }
                 if let Phase::RollingBack { reason, .. } = phase
@@ -158,7 +169,12 @@ impl Controller {
     }
 
     /// What the process at fault said last.
-    fn last_lines(&self, app: &App, reason: &Reason, seen: &Observation) -> Vec<(u64, String, String)> {
+    fn last_lines(
+        &self,
+        app: &App,
+        reason: &Reason,
+        seen: &Observation,
+    ) -> Vec<(u64, String, String)> {
         let directory = self.layout.logs(&app.name);
         let file = match reason {
             Reason::ExitedBeforeReady { slot, .. }
@@ -166,7 +182,11 @@ impl Controller {
             | Reason::Hopeless { slot, .. }
             | Reason::NotReadyInTime { slot, .. } => {
                 let SlotId { workload, slot } = slot;
-                let process = seen.engine.workloads.get(workload).and_then(|slots| slots.get(slot));
+                let process = seen
+                    .engine
+                    .workloads
+                    .get(workload)
+                    .and_then(|slots| slots.get(slot));
                 process.map(|process| format!("service.{}.{}.log", workload.service, process.id))
             }
             Reason::ReleaseCommandFailed(_) => {

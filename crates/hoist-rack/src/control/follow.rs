@@ -78,7 +78,11 @@ impl Controller {
             let Some(entry) = state.apps.get(name) else {
                 return;
             };
-            let promotion = entry.app.promotion.as_ref().map(|promotion| promotion.number);
+            let promotion = entry
+                .app
+                .promotion
+                .as_ref()
+                .map(|promotion| promotion.number);
             events.entry(name.clone()).or_default().push(Event {
                 id: 0,
                 app: name.clone(),
@@ -98,7 +102,11 @@ impl Controller {
             }
         }
         for (slot, last) in before.iter().filter(|(slot, _)| !now.contains_key(slot)) {
-            tell(slot, "process:gone", format!("process {} is gone", last.process.id));
+            tell(
+                slot,
+                "process:gone",
+                format!("process {} is gone", last.process.id),
+            );
         }
         events
     }
@@ -106,7 +114,9 @@ impl Controller {
 
 fn tell_new(slot: &SlotId, told: &Told, tell: &mut impl FnMut(&SlotId, &str, String)) {
     let process = &told.process;
-    let port = process.address.map(|address| format!(", PORT {}", address.port()));
+    let port = process
+        .address
+        .map(|address| format!(", PORT {}", address.port()));
     let text = format!("created process {}{}", process.id, port.unwrap_or_default());
     tell(slot, "process:create", text);
     match process.state {
@@ -139,7 +149,11 @@ fn tell_change(
         (ProcessState::Stopping, ProcessState::Exited(_)) => {}
         (_, ProcessState::Exited(exit)) => tell(slot, "process:exit", exit_words(exit)),
         (_, ProcessState::Running) if now.restarts > before.restarts => {
-            tell(slot, "process:restart", format!("started again (restart {})", now.restarts));
+            tell(
+                slot,
+                "process:restart",
+                format!("started again (restart {})", now.restarts),
+            );
         }
         (ProcessState::Exited(_), ProcessState::Running) => {
             tell(slot, "process:start", "started".to_owned());

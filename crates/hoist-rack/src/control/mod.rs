@@ -22,8 +22,8 @@ use hoist_engine::{Engine, Seen, TaskId};
 use hoist_router::control::{RouterClient, RouterReport};
 use tokio::sync::Notify;
 
-pub use probe::{Check, Prober, Question, Target};
 pub use follow::{exit_words, release_of};
+pub use probe::{Check, Prober, Question, Target};
 pub use publish::urls;
 pub use words::{event_source, outcome_word, phase_word, status_word};
 
@@ -279,7 +279,12 @@ impl Controller {
                 }
             }
         }
-        let named = |id: &_| state.apps.values().any(|entry| entry.app.releases.contains_key(id));
+        let named = |id: &_| {
+            state
+                .apps
+                .values()
+                .any(|entry| entry.app.releases.contains_key(id))
+        };
         self.releases.retain(named);
     }
 
@@ -351,12 +356,20 @@ impl Controller {
         let engine = &look.engine;
         let workloads = engine.workloads.iter().filter(|(id, _)| id.app == *app);
         let router = &look.router;
-        let routed = router.routed.iter().filter(|slot| slot.workload.app == *app);
-        let in_flight = router.in_flight.iter().filter(|(slot, _)| slot.workload.app == *app);
+        let routed = router
+            .routed
+            .iter()
+            .filter(|slot| slot.workload.app == *app);
+        let in_flight = router
+            .in_flight
+            .iter()
+            .filter(|(slot, _)| slot.workload.app == *app);
         Observation {
             engine: EngineLook {
                 look: engine.look,
-                workloads: workloads.map(|(id, slots)| (id.clone(), slots.clone())).collect(),
+                workloads: workloads
+                    .map(|(id, slots)| (id.clone(), slots.clone()))
+                    .collect(),
                 release_commands: engine.release_commands.clone(),
                 refused: engine.refused.clone(),
                 memory_free_bytes: engine.memory_free_bytes,
@@ -364,7 +377,9 @@ impl Controller {
             probes: self.prober.look(app, look.fresh),
             router: RouterLook {
                 routed: routed.cloned().collect(),
-                in_flight: in_flight.map(|(slot, count)| (slot.clone(), *count)).collect(),
+                in_flight: in_flight
+                    .map(|(slot, count)| (slot.clone(), *count))
+                    .collect(),
                 ..RouterLook {
                     routed: Default::default(),
                     in_flight: Default::default(),
@@ -385,7 +400,12 @@ impl Controller {
                 Verdict::Rest => {}
                 Verdict::Wait(on) => {
                     let stale = on.iter().any(|wait| {
-                        matches!(wait, Waiting::Look { part: plan::Part::Probes })
+                        matches!(
+                            wait,
+                            Waiting::Look {
+                                part: plan::Part::Probes
+                            }
+                        )
                     });
                     if stale {
                         self.prober.refresh(&entry.app.name);

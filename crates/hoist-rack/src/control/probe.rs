@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Empty;
 use hoist_core::id::{AppName, ProcessId, SlotId, Version};
 use hoist_core::limits;
 use hoist_core::model::{Probe, ProbeLook, Unready};
 use hoist_engine::Engine;
+use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -126,7 +126,8 @@ impl Prober {
             }
             let slot = target.slot.clone();
             let refresh = Arc::new(Notify::new());
-            let task = tokio::spawn(self.clone().ask_for_ever(target, refresh.clone())).abort_handle();
+            let task =
+                tokio::spawn(self.clone().ask_for_ever(target, refresh.clone())).abort_handle();
             let entry = Watched {
                 incarnation,
                 answer: None,
@@ -220,9 +221,9 @@ impl Asking {
         let check = self.target.check.clone();
         let soft = |unready| (unready, false);
         match (&check.question, self.target.address) {
-            (Question::Age(age), _) => {
-                (self.began.elapsed() >= *age).then_some(()).ok_or(soft(Unready::TooYoung))
-            }
+            (Question::Age(age), _) => (self.began.elapsed() >= *age)
+                .then_some(())
+                .ok_or(soft(Unready::TooYoung)),
             (Question::Command(argv), _) => {
                 let code = engine.check(&self.target.slot, argv, check.timeout).await;
                 match code {
@@ -233,7 +234,8 @@ impl Asking {
             }
             (_, None) => Err(soft(Unready::NotListening)),
             (question, Some(address)) => {
-                let Ok(Ok(stream)) = timeout(check.timeout, TcpStream::connect(address)).await else {
+                let Ok(Ok(stream)) = timeout(check.timeout, TcpStream::connect(address)).await
+                else {
                     return Err(self.look_elsewhere(engine, address.port()).await);
                 };
                 let path = match question {
@@ -247,7 +249,8 @@ impl Asking {
                     _ => (200..400).contains(&status),
                 });
                 let path = path.clone();
-                good.then_some(()).ok_or(soft(Unready::BadAnswer { path, status }))
+                good.then_some(())
+                    .ok_or(soft(Unready::BadAnswer { path, status }))
             }
         }
     }
@@ -257,7 +260,10 @@ impl Asking {
         if self.began.elapsed() < ELSEWHERE_AFTER {
             return (Unready::NotListening, false);
         }
-        let mut ports = engine.listening(&self.target.slot).await.unwrap_or_default();
+        let mut ports = engine
+            .listening(&self.target.slot)
+            .await
+            .unwrap_or_default();
         ports.sort_unstable();
         ports.dedup();
         if ports.is_empty() || ports.contains(&wanted) {
@@ -278,7 +284,10 @@ impl Asking {
             }
             Err((unready, hopeless)) => {
                 self.failures += 1;
-                let refused = matches!(unready, Unready::NotListening | Unready::ListensElsewhere { .. });
+                let refused = matches!(
+                    unready,
+                    Unready::NotListening | Unready::ListensElsewhere { .. }
+                );
                 if self.was_ready && !refused && self.failures < FAILURES_MAX {
                     return Probe::Ready;
                 }
@@ -297,7 +306,9 @@ impl Asking {
         if let Question::Age(age) = self.target.check.question
             && !self.was_ready
         {
-            return age.saturating_sub(self.began.elapsed()).max(Duration::from_millis(1));
+            return age
+                .saturating_sub(self.began.elapsed())
+                .max(Duration::from_millis(1));
         }
         let pause = self.pause;
         self.pause = (pause * 3 / 2).min(limits::PROBE_SLOWEST.into());

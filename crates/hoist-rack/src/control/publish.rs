@@ -20,7 +20,9 @@ pub(super) struct Published {
 impl Published {
     pub(super) fn hosts(&self) -> Vec<(String, AppName)> {
         let hosts = self.table.hosts.iter();
-        hosts.map(|(host, (app, _))| (host.clone(), app.clone())).collect()
+        hosts
+            .map(|(host, (app, _))| (host.clone(), app.clone()))
+            .collect()
     }
 }
 
@@ -36,7 +38,11 @@ impl Controller {
             return false;
         };
         let table = self.table(&state, look, version);
-        let newest = state.apps.values().map(|entry| entry.app.routes_since).max();
+        let newest = state
+            .apps
+            .values()
+            .map(|entry| entry.app.routes_since)
+            .max();
         let running = look.router.version;
         let same = {
             let published = &self.lock().published.table;
@@ -134,7 +140,11 @@ pub fn urls(
     domain: &str,
     port: u16,
 ) -> BTreeMap<String, String> {
-    let suffix = if port == 80 { String::new() } else { format!(":{port}") };
+    let suffix = if port == 80 {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
     services
         .filter_map(|service| {
             let host = hosts(app, &service, domain).next()?;

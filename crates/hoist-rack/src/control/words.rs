@@ -52,18 +52,30 @@ pub(super) fn slot_words(slot: &SlotId) -> String {
 }
 
 /// The event of a transition: its kind and its line. Some transitions are nobody's business.
-pub(super) fn transition_words(app: &App, transition: &Transition) -> Option<(&'static str, String)> {
-    let target = app.promotion.as_ref().map(|promotion| promotion.target.to_string());
+pub(super) fn transition_words(
+    app: &App,
+    transition: &Transition,
+) -> Option<(&'static str, String)> {
+    let target = app
+        .promotion
+        .as_ref()
+        .map(|promotion| promotion.target.to_string());
     let target = target.unwrap_or_default();
     Some(match transition {
         Transition::Enter { phase } => match phase {
             Phase::Preparing => ("release:prepare", "running the release command".to_owned()),
-            Phase::Starting => ("release:start", format!("starting the processes of {target}")),
+            Phase::Starting => (
+                "release:start",
+                format!("starting the processes of {target}"),
+            ),
             Phase::Replacing(_) => (
                 "release:replace",
                 "replacing what must not run twice; its requests are held".to_owned(),
             ),
-            Phase::Shifting => ("release:shift", format!("all ready: moving traffic to {target}")),
+            Phase::Shifting => (
+                "release:shift",
+                format!("all ready: moving traffic to {target}"),
+            ),
             Phase::Draining => (
                 "release:drain",
                 format!("{target} serves; old processes finish their requests"),
@@ -79,28 +91,37 @@ pub(super) fn transition_words(app: &App, transition: &Transition) -> Option<(&'
                 "release:fail",
                 format!("rolled back: {}", plan::explain::explain_reason(reason)),
             ),
-            Outcome::Failed(reason) => {
-                ("release:fail", format!("failed: {}", plan::explain::explain_reason(reason)))
-            }
-            Outcome::Superseded => ("release:supersede", "superseded by a newer promotion".to_owned()),
+            Outcome::Failed(reason) => (
+                "release:fail",
+                format!("failed: {}", plan::explain::explain_reason(reason)),
+            ),
+            Outcome::Superseded => (
+                "release:supersede",
+                "superseded by a newer promotion".to_owned(),
+            ),
             Outcome::Cancelled => ("release:cancel", "cancelled".to_owned()),
         },
         Transition::Retire { workload } => (
             "process:retire",
             format!("{} of {} retired", workload.service, workload.attempt),
         ),
-        Transition::ResizeBegun { service, from, to } => {
-            ("scale:start", format!("scaling {service} from {from} to {to}"))
-        }
+        Transition::ResizeBegun { service, from, to } => (
+            "scale:start",
+            format!("scaling {service} from {from} to {to}"),
+        ),
         Transition::ResizeAdvanced { service, stage } => {
             let ResizeStage::Removing = stage else {
                 return None;
             };
-            ("scale:remove", format!("{service}: leaving processes finished their requests"))
+            (
+                "scale:remove",
+                format!("{service}: leaving processes finished their requests"),
+            )
         }
-        Transition::Resized { service, from, to } => {
-            ("scale:finish", format!("scaled {service} from {from} to {to}"))
-        }
+        Transition::Resized { service, from, to } => (
+            "scale:finish",
+            format!("scaled {service} from {from} to {to}"),
+        ),
         Transition::ResizeFailed {
             service,
             from,
@@ -140,9 +161,12 @@ pub(super) fn reason_hint(app: &App, reason: &Reason) -> Option<String> {
             ..
         } => format!("mend what GET {path} answers, or change `health` in the manifest"),
         Reason::NotReadyInTime { .. } => {
-            "make the process listen on $PORT sooner, or raise `health.grace` in the manifest".to_owned()
+            "make the process listen on $PORT sooner, or raise `health.grace` in the manifest"
+                .to_owned()
         }
-        Reason::NoCapacity { .. } => "free memory, or lower `scale.memory` in the manifest".to_owned(),
+        Reason::NoCapacity { .. } => {
+            "free memory, or lower `scale.memory` in the manifest".to_owned()
+        }
         Reason::DeadlineExceeded { .. } => "deploy again with a longer --timeout".to_owned(),
         Reason::Cancelled(_) => return None,
         _ => format!("hoist logs -a {name}, mend it, then deploy again"),

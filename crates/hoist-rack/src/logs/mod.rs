@@ -47,7 +47,11 @@ impl Filter {
             .service
             .as_deref()
             .is_none_or(|wanted| kind == Some("service") && name == Some(wanted));
-        service && self.process.as_deref().is_none_or(|wanted| last == Some(wanted))
+        service
+            && self
+                .process
+                .as_deref()
+                .is_none_or(|wanted| last == Some(wanted))
     }
 }
 
@@ -121,18 +125,28 @@ fn read_end(path: &Path, whole: bool) -> (Vec<u8>, u64) {
         return (Vec::new(), 0);
     };
     let length = file.metadata().map_or(0, |meta| meta.len());
-    let from = if whole { 0 } else { length.saturating_sub(TAIL_BYTES) };
+    let from = if whole {
+        0
+    } else {
+        length.saturating_sub(TAIL_BYTES)
+    };
     let mut text = Vec::new();
     if file.seek(SeekFrom::Start(from)).is_err() {
         return (Vec::new(), 0);
     }
     let read = file.take(length - from).read_to_end(&mut text).unwrap_or(0) as u64;
     if from > 0 {
-        let cut = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| at + 1);
+        let cut = text
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(text.len(), |at| at + 1);
         text.drain(..cut);
     }
     // A line that is being written is left to the next look.
-    let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole_lines = text
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     let unread = (text.len() - whole_lines) as u64;
     text.truncate(whole_lines);
     (text, from + read - unread)
@@ -164,7 +178,8 @@ mod tests {
     #[test]
     fn lines_of_several_files_come_in_the_order_of_time() {
         let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
+        let write =
+            |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
         write("service.web.aaaaaaaaaaaa.log.1", "1 o one\n");
         write("service.web.aaaaaaaaaaaa.log", "4 e four\n6 o half");
         write("service.my.app.bbbbbbbbbbbb.log", "3 o three\n");
@@ -180,7 +195,10 @@ mod tests {
             ..Filter::default()
         };
         assert_eq!(read(dir.path(), &filter, 1).0.len(), 1);
-        write("service.web.aaaaaaaaaaaa.log", "4 e four\n6 o half done\n7 o seven\n");
+        write(
+            "service.web.aaaaaaaaaaaa.log",
+            "4 e four\n6 o half done\n7 o seven\n",
+        );
         write("service.web.cccccccccccc.log", "8 o new\n");
         let more = tail.more(dir.path(), &filter);
         let texts: Vec<_> = more.iter().map(|line| line.text.as_str()).collect();

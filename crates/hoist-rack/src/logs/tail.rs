@@ -42,7 +42,10 @@ impl Tail {
     /// The lines that were added to one file since the last look.
     pub fn more_of(&mut self, path: &Path, filter: &Filter) -> Vec<Line> {
         let source = source_of(path);
-        let text = self.added(path).filter(|_| filter.wants(&source)).unwrap_or_default();
+        let text = self
+            .added(path)
+            .filter(|_| filter.wants(&source))
+            .unwrap_or_default();
         parse(&text, &source).collect()
     }
 
@@ -60,7 +63,10 @@ impl Tail {
         file.seek(SeekFrom::Start(*from)).ok()?;
         let mut text = Vec::new();
         file.take(PIECE_BYTES_MAX).read_to_end(&mut text).ok()?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         text.truncate(whole);
         *from += whole as u64;
         Some(text)

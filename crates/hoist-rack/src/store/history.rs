@@ -68,7 +68,8 @@ impl Store {
              ORDER BY position DESC LIMIT ?3"
         );
         let before = before.map(|id| id.as_str().to_owned());
-        self.list(sql, (app.as_str().to_owned(), before, limit), get_build).await
+        self.list(sql, (app.as_str().to_owned(), before, limit), get_build)
+            .await
     }
 
     /// Builds of every app that a dead rack left running.
@@ -132,7 +133,12 @@ impl Store {
         let (epoch, number) = before.map_or((i64::MAX, 0), |before| {
             (i64::from(before.epoch), before.number as i64)
         });
-        self.list(sql, (app.as_str().to_owned(), epoch, number, limit), get_promotion).await
+        self.list(
+            sql,
+            (app.as_str().to_owned(), epoch, number, limit),
+            get_promotion,
+        )
+        .await
     }
 
     /// The last promotion of a release.
@@ -144,7 +150,8 @@ impl Store {
             "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE release = ?1
              ORDER BY epoch DESC, number DESC LIMIT 1"
         );
-        self.one(sql, [release.as_str().to_owned()], get_promotion).await
+        self.one(sql, [release.as_str().to_owned()], get_promotion)
+            .await
     }
 
     /// All promotions of a release, newest first.
@@ -155,7 +162,8 @@ impl Store {
         let sql = format!(
             "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE release = ?1 ORDER BY epoch DESC, number DESC"
         );
-        self.list(sql, [release.as_str().to_owned()], get_promotion).await
+        self.list(sql, [release.as_str().to_owned()], get_promotion)
+            .await
     }
 
     /// Events of a promotion after `after`, oldest first.
@@ -179,7 +187,8 @@ impl Store {
         let sql = format!(
             "SELECT {EVENT_COLUMNS} FROM events WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT 1000"
         );
-        self.list(sql, (app.as_str().to_owned(), after), get_event).await
+        self.list(sql, (app.as_str().to_owned(), after), get_event)
+            .await
     }
 
     /// An app's events, newest first, before `before` when that is given.
@@ -193,6 +202,7 @@ impl Store {
             "SELECT {EVENT_COLUMNS} FROM events WHERE app = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
         );
         let before = before.unwrap_or(i64::MAX);
-        self.list(sql, (app.as_str().to_owned(), before, limit), get_event).await
+        self.list(sql, (app.as_str().to_owned(), before, limit), get_event)
+            .await
     }
 }

@@ -105,7 +105,9 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// The store was written by a newer Hoist.
-    #[error("the store has version {version}, this program knows versions up to {known}: use the newer program, or another data directory")]
+    #[error(
+        "the store has version {version}, this program knows versions up to {known}: use the newer program, or another data directory"
+    )]
     Newer {
         /// The store's version.
         version: i64,

@@ -15,7 +15,9 @@ fn name() -> AppName {
 
 async fn created(store: &Store) -> Result<(), StoreError> {
     let app = plan::create(name(), version(1));
-    store.commit(Commit::new(&name(), StateChange::Create(app)), Timestamp(5)).await
+    store
+        .commit(Commit::new(&name(), StateChange::Create(app)), Timestamp(5))
+        .await
 }
 
 fn release(id: &str) -> ReleaseRecord {
@@ -45,7 +47,10 @@ async fn what_was_committed_is_there_after_a_restart() {
     let (store, meta) = Store::open(&path).expect("the store again");
     assert_eq!(meta.last_committed, Timestamp(9));
     let store = Arc::new(store);
-    assert_eq!(store.app(&name()).expect("the app").app, plan::create(name(), version(1)));
+    assert_eq!(
+        store.app(&name()).expect("the app").app,
+        plan::create(name(), version(1))
+    );
     let releases = store.releases(&name(), None, 10).await.expect("read");
     assert_eq!(releases, [release("RAAAAAAAAAA")]);
 }
@@ -67,8 +72,17 @@ async fn a_commit_on_an_old_generation_changes_nothing() {
     commit.releases.push(release("RAAAAAAAAAA"));
     let refused = store.commit(commit, Timestamp(9)).await;
     assert!(matches!(refused, Err(StoreError::Conflict)));
-    assert!(store.releases(&name(), None, 10).await.expect("read").is_empty());
-    assert_eq!(store.app(&name()).expect("the app").app.generation, version(1));
+    assert!(
+        store
+            .releases(&name(), None, 10)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+    assert_eq!(
+        store.app(&name()).expect("the app").app.generation,
+        version(1)
+    );
 }
 
 #[tokio::test]
@@ -78,7 +92,10 @@ async fn a_refused_commit_leaves_the_rest_of_its_group_alone() {
     created(&store).await.expect("created");
     let other: AppName = "blog".parse().expect("a name");
     let fresh = plan::create(other.clone(), version(3));
-    let good = store.commit(Commit::new(&other, StateChange::Create(fresh)), Timestamp(1));
+    let good = store.commit(
+        Commit::new(&other, StateChange::Create(fresh)),
+        Timestamp(1),
+    );
     let bad = created(&store);
     let (good, bad) = tokio::join!(good, bad);
     assert!(good.is_ok() && matches!(bad, Err(StoreError::Conflict)));
@@ -90,7 +107,9 @@ fn a_newer_store_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("hoist.db");
     let connection = Connection::open(&path).expect("a file");
-    connection.pragma_update(None, "user_version", 99).expect("set");
+    connection
+        .pragma_update(None, "user_version", 99)
+        .expect("set");
     drop(connection);
     let refused = Store::open(&path).err().expect("refused");
     assert!(refused.to_string().contains("version 99"), "{refused}");

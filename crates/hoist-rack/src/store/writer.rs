@@ -205,7 +205,10 @@ fn change_state(
             at(*expected)?;
             for table in ["builds", "releases", "promotions", "events"] {
                 connection
-                    .execute(&format!("DELETE FROM {table} WHERE app = ?1"), [name.as_str()])
+                    .execute(
+                        &format!("DELETE FROM {table} WHERE app = ?1"),
+                        [name.as_str()],
+                    )
                     .map_err(StoreError::sql("delete an app's history"))?;
             }
             connection
@@ -281,7 +284,9 @@ pub(super) fn load(connection: &Connection) -> Result<RackState, StoreError> {
         .prepare("SELECT created_ms, state FROM apps")
         .map_err(StoreError::sql("read apps"))?;
     let texts = statement
-        .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+        .query_map([], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(StoreError::sql("read apps"))?;
     let mut state = RackState::default();

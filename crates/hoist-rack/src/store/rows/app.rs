@@ -330,7 +330,9 @@ pub(super) fn by_text<V, R>(
     map: &BTreeMap<ServiceName, V>,
     row: impl Fn(&V) -> R,
 ) -> BTreeMap<String, R> {
-    map.iter().map(|(name, value)| (name.to_string(), row(value))).collect()
+    map.iter()
+        .map(|(name, value)| (name.to_string(), row(value)))
+        .collect()
 }
 
 /// A map with its names parsed.
@@ -338,7 +340,9 @@ pub(super) fn by_name<R, V>(
     map: BTreeMap<String, R>,
     value: impl Fn(R) -> Result<V, StoreError>,
 ) -> Result<BTreeMap<ServiceName, V>, StoreError> {
-    map.into_iter().map(|(name, row)| Ok((parse(&name)?, value(row)?))).collect()
+    map.into_iter()
+        .map(|(name, row)| Ok((parse(&name)?, value(row)?)))
+        .collect()
 }
 
 /// `app/service/1.42`

@@ -44,12 +44,14 @@ pub(super) fn put_build(connection: &Connection, build: &BuildRecord) -> SqlResu
         .map(drop)
 }
 
-pub(super) const BUILD_COLUMNS: &str =
-    "id, app, status, created_ms, ended_ms, description, git_sha, actor, reason, manifest_file, manifest, \
+pub(super) const BUILD_COLUMNS: &str = "id, app, status, created_ms, ended_ms, description, git_sha, actor, reason, manifest_file, manifest, \
      release, warnings";
 
 pub(super) fn get_build(row: &Row<'_>) -> SqlResult<Result<BuildRecord, StoreError>> {
-    let manifest = match (row.get::<_, Option<String>>(9)?, row.get::<_, Option<String>>(10)?) {
+    let manifest = match (
+        row.get::<_, Option<String>>(9)?,
+        row.get::<_, Option<String>>(10)?,
+    ) {
         (Some(file), Some(text)) => Some((file, text)),
         _ => None,
     };
@@ -202,7 +204,13 @@ pub(super) const EVENT_COLUMNS: &str = "id, app, promotion, at_ms, kind, source,
 pub(super) fn get_event(row: &Row<'_>) -> SqlResult<Result<Event, StoreError>> {
     let (id, app, promotion): (i64, String, Option<String>) =
         (row.get(0)?, row.get(1)?, row.get(2)?);
-    let rest = (time(row.get(3)?), row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
+    let rest = (
+        time(row.get(3)?),
+        row.get(4)?,
+        row.get(5)?,
+        row.get(6)?,
+        row.get(7)?,
+    );
     Ok((|| {
         let (at, kind, source, text, actor) = rest;
         Ok(Event {

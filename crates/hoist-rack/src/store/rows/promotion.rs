@@ -74,16 +74,45 @@ enum BackStep {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 enum Reason {
-    ReleaseCommandFailed { exit: Exit },
-    ExitedBeforeReady { slot: Slot, times: u32, exit: Exit },
-    CannotRun { slot: Slot, exit: Exit },
-    Hopeless { slot: Slot, found: Unready },
-    NotReadyInTime { slot: Slot, found: Option<Unready>, limit_ms: u64 },
-    DeadlineExceeded { during: PhaseName, limit_ms: u64 },
-    NoCapacity { needed_bytes: u64, free_bytes: u64 },
-    LostHealth { service: String },
-    Refused { service: String, message: String },
-    Cancelled { by: Cancel },
+    ReleaseCommandFailed {
+        exit: Exit,
+    },
+    ExitedBeforeReady {
+        slot: Slot,
+        times: u32,
+        exit: Exit,
+    },
+    CannotRun {
+        slot: Slot,
+        exit: Exit,
+    },
+    Hopeless {
+        slot: Slot,
+        found: Unready,
+    },
+    NotReadyInTime {
+        slot: Slot,
+        found: Option<Unready>,
+        limit_ms: u64,
+    },
+    DeadlineExceeded {
+        during: PhaseName,
+        limit_ms: u64,
+    },
+    NoCapacity {
+        needed_bytes: u64,
+        free_bytes: u64,
+    },
+    LostHealth {
+        service: String,
+    },
+    Refused {
+        service: String,
+        message: String,
+    },
+    Cancelled {
+        by: Cancel,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,14 +175,29 @@ macro_rules! same_words {
     };
 }
 
-same_words!(Kind, core::PromotionKind, [Promote, Rollback, Restart, Start]);
+same_words!(
+    Kind,
+    core::PromotionKind,
+    [Promote, Rollback, Restart, Start]
+);
 same_words!(Cancel, core::Cancel, [ByUser, BySuperseding]);
-same_words!(BackStep, core::BackStep, [Restoring, ShiftingBack, Removing]);
+same_words!(
+    BackStep,
+    core::BackStep,
+    [Restoring, ShiftingBack, Removing]
+);
 same_words!(Cause, core::ExitCause, [Own, OutOfMemory, ExecFailed, Lost]);
 same_words!(
     PhaseName,
     core::PhaseName,
-    [Preparing, Starting, Replacing, Shifting, Draining, RollingBack]
+    [
+        Preparing,
+        Starting,
+        Replacing,
+        Shifting,
+        Draining,
+        RollingBack
+    ]
 );
 
 impl Promotion {
