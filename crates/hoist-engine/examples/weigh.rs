@@ -15,8 +15,12 @@ fn main() {
     if first.as_ref().is_some_and(|word| word == "shim") {
         shim_main(args);
     }
-    let count = first.and_then(|word| word.to_str()?.parse().ok()).unwrap_or(20);
-    tokio::runtime::Runtime::new().unwrap().block_on(weigh(count));
+    let count = first
+        .and_then(|word| word.to_str()?.parse().ok())
+        .unwrap_or(20);
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(weigh(count));
 }
 
 async fn weigh(count: u16) {
@@ -29,7 +33,10 @@ async fn weigh(count: u16) {
     let mut times: Vec<(Duration, Duration)> = Vec::new();
     for number in 1..=count {
         let begin = Instant::now();
-        engine.apply(&spec(&dir, u64::from(number)), 1).await.unwrap();
+        engine
+            .apply(&spec(&dir, u64::from(number)), 1)
+            .await
+            .unwrap();
         let accepted = begin.elapsed();
         let log = dir.join(format!("logs-{number}"));
         while std::fs::read_dir(&log).unwrap().count() == 0 {
@@ -39,18 +46,37 @@ async fn weigh(count: u16) {
     }
     times.sort();
     let (accepted, spoke) = times[times.len() / 2];
-    println!("start, median of {count}: accepted after {accepted:?}, first line logged after {spoke:?}");
+    println!(
+        "start, median of {count}: accepted after {accepted:?}, first line logged after {spoke:?}"
+    );
     let begin = Instant::now();
     let seen = engine.observe().await.unwrap();
-    println!("observe {} workloads: {:?}", seen.workloads.len(), begin.elapsed());
+    println!(
+        "observe {} workloads: {:?}",
+        seen.workloads.len(),
+        begin.elapsed()
+    );
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let pss = shims().into_iter().map(|pid| smaps(pid, "Pss:")).collect::<Vec<u64>>();
-    let private = shims().into_iter().map(|pid| smaps(pid, "Private_Dirty:")).sum::<u64>();
+    let pss = shims()
+        .into_iter()
+        .map(|pid| smaps(pid, "Pss:"))
+        .collect::<Vec<u64>>();
+    let private = shims()
+        .into_iter()
+        .map(|pid| smaps(pid, "Private_Dirty:"))
+        .sum::<u64>();
     let sum: u64 = pss.iter().sum();
     let shims = pss.len() as u64;
-    println!("{shims} shims: {} kB PSS each, of it {} kB private", sum / shims, private / shims);
+    println!(
+        "{shims} shims: {} kB PSS each, of it {} kB private",
+        sum / shims,
+        private / shims
+    );
     let data = dir.join("data");
-    tokio::task::spawn_blocking(move || stop_everything(&data)).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || stop_everything(&data))
+        .await
+        .unwrap()
+        .unwrap();
     std::fs::remove_dir_all(dir).unwrap();
 }
 
@@ -63,7 +89,9 @@ fn spec(dir: &std::path::Path, number: u64) -> WorkloadSpec {
         },
         release: ReleaseId::from_random([0; 16]),
         process: ProcessSpec {
-            argv: ["/bin/sh", "-c", "echo up; exec sleep 1000"].map(str::to_owned).into(),
+            argv: ["/bin/sh", "-c", "echo up; exec sleep 1000"]
+                .map(str::to_owned)
+                .into(),
             env: Vec::new(),
             tree: Tree::Slug(dir.join("slug")),
             volumes: Vec::new(),
@@ -86,13 +114,23 @@ fn shims() -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == me))
-        .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "hoist-shim\n"))
+        .filter(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name == "hoist-shim\n")
+        })
         .collect()
 }
 
 /// A sum of a process's memory, in kB.
 fn smaps(pid: u32, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .unwrap_or_default();
+    line.trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse()
+        .unwrap_or(0)
 }

@@ -85,17 +85,18 @@ impl Cgroups {
         !self.dirs().is_empty()
     }
 
-    fn dirs(&self) -> BTreeSet<&Path> {
+    /// Each directory, and whether it is of version 2.
+    fn dirs(&self) -> BTreeSet<(&Path, bool)> {
         [&self.memory, &self.cpu, &self.cpu_time, &self.pids]
             .into_iter()
             .flatten()
-            .map(|place| place.dir.as_path())
+            .map(|place| (place.dir.as_path(), place.v2))
             .collect()
     }
 
     /// Makes them and sets the limits. Idempotent.
     pub(super) fn create(&self, limits: Limits) -> io::Result<()> {
-        for dir in self.dirs() {
+        for (dir, _) in self.dirs() {
             fs::create_dir_all(dir)?;
         }
         if let (Some(place), 1..) = (&self.memory, limits.memory_bytes) {
@@ -127,17 +128,36 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Puts a process in; its children follow.
-    pub(super) fn enter(&self, pid: i32) -> io::Result<()> {
-        for dir in self.dirs() {
-            fs::write(dir.join("cgroup.procs"), pid.to_string())?;
+    /// The directory to clone a process into, where version 2 makes that possible.
+    pub(super) fn to_clone_into(&self) -> Option<fs::File> {
+        let places = [&self.memory, &self.cpu, &self.pids];
+        let place = places.into_iter().flatten().find(|place| place.v2)?;
+        fs::File::open(&place.dir).ok()
+    }
+
+    /// Puts another process in, where it is not yet; its children follow. Slow: the kernel waits for all its processors.
+    pub(super) fn enter(&self, pid: i32, v1: bool, v2: bool) -> io::Result<()> {
+        for (dir, is_v2) in self.dirs() {
+            if if is_v2 { v2 } else { v1 } {
+                fs::write(dir.join("cgroup.procs"), pid.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the calling process, which has one thread, into those of version 1. Fast: moving oneself needs no waiting.
+    pub(super) fn enter_self(&self) -> io::Result<()> {
+        for (dir, is_v2) in self.dirs() {
+            if !is_v2 {
+                fs::write(dir.join("tasks"), "0")?;
+            }
         }
         Ok(())
     }
 
     /// Everything in them, as the machine counts.
     pub(super) fn members(&self) -> Vec<i32> {
-        let Some(dir) = self.dirs().into_iter().next() else {
+        let Some((dir, _)) = self.dirs().into_iter().next() else {
             return Vec::new();
         };
         let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
@@ -187,7 +207,7 @@ impl Cgroups {
             let left = self
                 .dirs()
                 .into_iter()
-                .filter(|dir| fs::remove_dir(dir).is_err() && dir.exists())
+                .filter(|(dir, _)| fs::remove_dir(dir).is_err() && dir.exists())
                 .count();
             if left == 0 || waited >= patience {
                 return left == 0;
@@ -241,7 +261,9 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let groups = Cgroups::of(&controllers(base.path(), true), "p");
         groups.create(LIMITS).unwrap();
-        groups.enter(42).unwrap();
+        groups.enter(42, true, false).unwrap();
+        assert!(groups.members().is_empty());
+        groups.enter(42, false, true).unwrap();
         let dir = base.path().join("p");
         assert_eq!(content(dir.join("memory.max")), "1048576");
         assert_eq!(content(dir.join("cpu.max")), "25000 100000");
@@ -270,7 +292,8 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let groups = Cgroups::of(&controllers(base.path(), false), "p");
         groups.create(LIMITS).unwrap();
-        groups.enter(42).unwrap();
+        groups.enter(42, true, true).unwrap();
+        groups.enter_self().unwrap();
         assert_eq!(
             content(base.path().join("memory/p/memory.limit_in_bytes")),
             "1048576"

@@ -285,7 +285,7 @@ fn launch(inner: &Inner, dir: &Path, lock: File, env: File) -> io::Result<()> {
 }
 
 impl super::ShimCommand {
-    /// The command that runs the shim's entry with these arguments, without anything of our environment.
+    /// The command that runs the shim's entry with these arguments, without anything of our own environment.
     pub(super) fn command(&self, arguments: &[&OsStr]) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -293,6 +293,8 @@ impl super::ShimCommand {
             .arg("shim")
             .args(arguments)
             .env_clear()
+            // Where mimalloc is the allocator: huge pages would make a shim of 4 MB out of one of a few pages.
+            .env("MIMALLOC_ALLOW_THP", "0")
             .current_dir("/");
         command
     }

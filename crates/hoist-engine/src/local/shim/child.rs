@@ -45,7 +45,9 @@ pub(super) fn start(spec: &Spec, env: &File, cgroups: &Cgroups) -> Result<Child,
     let (err, err_write) = io::pipe().map_err(Fault::of("make a pipe"))?;
     let (fault, fault_write) = io::pipe().map_err(Fault::of("make a pipe"))?;
     let (mut go, mut go_write) = io::pipe().map_err(Fault::of("make a pipe"))?;
-    match sys::clone_process(flags(&spec.plan)).map_err(Fault::of("start a process"))? {
+    let cgroup = cgroups.to_clone_into();
+    let cgroup = cgroup.as_ref().map(File::as_fd);
+    match sys::clone_process(flags(&spec.plan), cgroup).map_err(Fault::of("start a process"))? {
         Side::Child => {
             // Only the shim may hold the reading end: that is how the child notices a shim that died before it.
             drop((fault, go_write));
@@ -53,15 +55,17 @@ pub(super) fn start(spec: &Spec, env: &File, cgroups: &Cgroups) -> Result<Child,
             if go.read_exact(&mut go_byte).is_err() {
                 sys::exit_now(EXEC_FAILED);
             }
-            let done = become_app(spec, env, &out_write, &err_write, &fault_write);
+            let done = become_app(spec, env, cgroups, [&out_write, &err_write, &fault_write]);
             fail(done, fault_write)
         }
-        Side::Parent { pid, pidfd } => {
+        Side::Parent { pid, pidfd, placed } => {
             let mut let_go = || {
                 if spec.plan.user {
                     map_user(pid).map_err(Fault::of("map the user"))?;
                 }
-                cgroups.enter(pid).map_err(Fault::of("limit the process"))?;
+                // In a user namespace it has no right to move itself.
+                let entered = cgroups.enter(pid, spec.plan.user, !placed);
+                entered.map_err(Fault::of("limit the process"))?;
                 go_write
                     .write_all(b"g")
                     .map_err(Fault::of("start a process"))
@@ -116,12 +120,16 @@ pub(super) fn map_user(pid: i32) -> io::Result<()> {
 fn become_app(
     spec: &Spec,
     env: &File,
-    out: &PipeWriter,
-    err: &PipeWriter,
-    fault: &PipeWriter,
+    cgroups: &Cgroups,
+    [out, err, fault]: [&PipeWriter; 3],
 ) -> Fault {
     let set_up = || -> Result<(), Fault> {
         die_with_shim(Some(fault))?;
+        if !spec.plan.user {
+            cgroups
+                .enter_self()
+                .map_err(Fault::of("limit the process"))?;
+        }
         setsid().map_err(Fault::of("start a session"))?;
         let null = File::open("/dev/null").map_err(Fault::of("open /dev/null"))?;
         standard_streams(null.as_fd(), out.as_fd(), err.as_fd())?;
@@ -188,6 +196,8 @@ fn execute(spec: &Spec, argv: &[String], env: &File, fault: Option<&PipeWriter>)
             // A change of user forgets it.
             die_with_shim(fault)?;
         }
+        // Off for the shim (`ShimCommand::command`), the app's own affair again.
+        let _ = prctl::set_thp_disable(false);
         prctl::set_no_new_privs().map_err(Fault::of("renounce new rights"))?;
         let (_, files) = getrlimit(Resource::RLIMIT_NOFILE).map_err(Fault::of("read a limit"))?;
         let files = files.min(FILES_MAX);
@@ -228,8 +238,11 @@ pub(super) fn check(
     beside: &Child,
     cgroups: &Cgroups,
 ) -> Result<i32, Fault> {
-    match sys::clone_process(CloneFlags::empty()).map_err(Fault::of("start a check"))? {
-        Side::Parent { pid, .. } => {
+    let cgroup = cgroups.to_clone_into();
+    let cgroup = cgroup.as_ref().map(File::as_fd);
+    match sys::clone_process(CloneFlags::empty(), cgroup).map_err(Fault::of("start a check"))? {
+        Side::Parent { pid, placed, .. } => {
+            let _ = cgroups.enter(pid, false, !placed);
             // Both sides set it, so that neither has to wait for the other.
             let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
             Ok(pid)
@@ -237,7 +250,7 @@ pub(super) fn check(
         Side::Child => {
             let joined = join(spec, beside, cgroups).and_then(|()| {
                 // Once more, because joining a pid namespace counts for children only.
-                sys::clone_process(CloneFlags::empty()).map_err(Fault::of("start a check"))
+                sys::clone_process(CloneFlags::empty(), None).map_err(Fault::of("start a check"))
             });
             match joined {
                 Ok(Side::Child) => {
@@ -262,9 +275,7 @@ fn join(spec: &Spec, beside: &Child, cgroups: &Cgroups) -> Result<(), Fault> {
         .open("/dev/null")
         .map_err(Fault::of("open /dev/null"))?;
     standard_streams(null.as_fd(), null.as_fd(), null.as_fd())?;
-    cgroups
-        .enter(std::process::id() as i32)
-        .map_err(Fault::of("limit the check"))?;
+    cgroups.enter_self().map_err(Fault::of("limit the check"))?;
     let flags = flags(&spec.plan);
     if !flags.is_empty() {
         setns(&beside.pidfd, flags).map_err(Fault::of("join the process"))?;

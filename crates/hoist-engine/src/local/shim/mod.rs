@@ -130,7 +130,7 @@ fn detach(dir: PathBuf) -> Result<Option<(File, File)>, Fault> {
         .map_err(Fault::of("block the signals"))?;
     setsid().map_err(Fault::of("leave the session"))?;
     if let Side::Parent { .. } =
-        sys::clone_process(CloneFlags::empty()).map_err(Fault::of("leave the rack"))?
+        sys::clone_process(CloneFlags::empty(), None).map_err(Fault::of("leave the rack"))?
     {
         return Ok(None);
     }

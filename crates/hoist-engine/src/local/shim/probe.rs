@@ -102,7 +102,7 @@ fn namespaces(found: &mut Found) {
 }
 
 fn attempt(flags: CloneFlags) -> std::io::Result<()> {
-    match sys::clone_process(flags)? {
+    match sys::clone_process(flags, None)? {
         Side::Child => sys::exit_now(0),
         Side::Parent { pid, .. } => {
             super::wait_code(pid);
