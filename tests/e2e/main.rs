@@ -1,0 +1,39 @@
+//! End-to-end tests: the binary as a user runs it, on real processes and real HTTP. Each test is a story with a rack of its
+//! own; what a user reads is part of it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod deploying;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use harness::Rack;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A story: its name and how it goes.
+type Story = (&'static str, fn() -> Result<()>);
+
+fn main() -> ExitCode {
+    let stories = [("deploying", deploying::STORIES)];
+    let mut trials = Vec::new();
+    for (part, stories) in stories {
+        for (name, story) in stories {
+            let run = move || story().map_err(|error| Failed::from(format!("{error:?}")));
+            trials.push(Trial::test(format!("{part}::{name}"), run));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The binary under test.
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_hoist"))
+}
+
+/// A rack that runs.
+fn rack() -> Result<Rack> {
+    Rack::start(program())
+}
