@@ -53,7 +53,14 @@ fn main() -> ExitCode {
         trials.push(as_user(case));
     }
     trials.extend(local_only::all());
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let code = libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+    let _ = std::fs::remove_dir_all(copies());
+    code
+}
+
+/// Where copies of this program lie while it runs.
+fn copies() -> PathBuf {
+    std::env::temp_dir().join(format!("hoist-engine-test-{}", std::process::id()))
 }
 
 /// The same case as an ordinary user: root runs this program once more as nobody, for this one case.
@@ -91,7 +98,7 @@ fn readable_program() -> std::io::Result<PathBuf> {
     if me.ancestors().all(open) {
         return Ok(me);
     }
-    let dir = std::env::temp_dir().join(format!("hoist-engine-test-{}", std::process::id()));
+    let dir = copies();
     let copy = dir.join("local");
     if !copy.exists() {
         std::fs::create_dir_all(&dir)?;

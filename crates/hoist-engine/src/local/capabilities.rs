@@ -64,7 +64,7 @@ fn namespaces(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
         log_bytes_max: 0,
         plan: Plan::default(),
     };
-    record::write(&dir.join(SPEC), &draft, false)?;
+    record::create(&dir.join(SPEC), &draft)?;
     let output = config
         .shim
         .command(&[PROBE.as_ref(), dir.as_os_str()])

@@ -18,11 +18,11 @@ mod stop;
 mod tree;
 mod uids;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -114,6 +114,8 @@ pub struct LocalEngine {
     /// Hears the shims; ends with the engine.
     listener: JoinHandle<()>,
     runtime: Handle,
+    /// Processes that somebody waits for already.
+    waited_for: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// What blocking work needs.
@@ -158,6 +160,7 @@ impl LocalEngine {
             hints,
             listener,
             runtime,
+            waited_for: Arc::default(),
         };
         engine.resume_stops().map_err(failed)?;
         Ok(engine)
@@ -198,18 +201,32 @@ impl LocalEngine {
         Ok(())
     }
 
+    async fn stop_above(&self, id: &WorkloadId, slots: u16) -> Result<(), EngineError> {
+        let id = id.clone();
+        let shrink = move |inner: &Inner| inner.shrink(&id, slots);
+        for dir in self.blocking("stop a workload", shrink).await? {
+            self.see_to(dir);
+        }
+        Ok(())
+    }
+
     /// Tells the shim of a marked directory to stop, and makes sure that it ends in time.
     fn see_to(&self, dir: PathBuf) {
-        let hints = Arc::clone(&self.hints);
+        let (hints, waited_for) = (Arc::clone(&self.hints), Arc::clone(&self.waited_for));
         // Owned by nobody on purpose: it ends with the process it waits for, and a rack that dies begins it again.
         self.runtime.spawn(async move {
             let told = dir.clone();
-            let grace = tokio::task::spawn_blocking(move || stop::tell(&told)).await;
-            let Ok(Ok(Some(grace))) = grace else {
+            let asked = tokio::task::spawn_blocking(move || stop::tell(&told)).await;
+            let Ok(Ok(Some(asked))) = asked else {
                 return hints.notify_one();
             };
-            tokio::time::sleep(stop::patience(grace)).await;
-            let _ = tokio::task::spawn_blocking(move || stop::force(&dir)).await;
+            if !locked(&waited_for).insert(asked.process.clone()) {
+                return;
+            }
+            tokio::time::sleep(stop::patience(asked.grace)).await;
+            let process = asked.process.clone();
+            let _ = tokio::task::spawn_blocking(move || stop::force(&dir, &asked.process)).await;
+            locked(&waited_for).remove(&process);
             hints.notify_one();
         });
     }
@@ -259,20 +276,32 @@ fn listen(layout: &Layout, hints: Arc<Notify>) -> io::Result<JoinHandle<()>> {
     }))
 }
 
+/// Locks, also after a panic of another holder: what these protect is valid at any time.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Inner {
-    /// Holds exactly the slots 1..=`slots`; answers the directories that are to stop.
-    fn hold(&self, spec: &WorkloadSpec, slots: u16) -> Result<Vec<PathBuf>, EngineError> {
+    /// Marks the slots of a workload above `slots`, the highest first; answers their directories.
+    fn shrink(&self, id: &WorkloadId, slots: u16) -> io::Result<Vec<PathBuf>> {
+        let mut leaving = self.layout.all_slots()?;
+        leaving.retain(|(slot, _)| slot.workload == *id && slot.slot > slots);
+        leaving.sort();
+        let dirs: Vec<PathBuf> = leaving.into_iter().rev().map(|(_, dir)| dir).collect();
+        for dir in &dirs {
+            layout::mark(dir)?;
+        }
+        Ok(dirs)
+    }
+
+    /// Makes what is missing of the slots 1..=`slots`.
+    fn grow(&self, spec: &WorkloadSpec, slots: u16) -> Result<(), EngineError> {
         let failed = |source| EngineError::Unavailable {
             doing: format!("hold {}", spec.id),
             source,
         };
-        let mut leaving = self.slots_of(&spec.id).map_err(failed)?;
-        leaving.retain(|(id, _)| id.slot > slots);
-        for (_, dir) in leaving.iter().rev() {
-            layout::mark(dir).map_err(failed)?;
-        }
         for slot in 1..=slots {
-            let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = locked(&self.making);
             let id = SlotId {
                 workload: spec.id.clone(),
                 slot,
@@ -299,14 +328,7 @@ impl Inner {
             };
             start::start(self, &start)?;
         }
-        Ok(leaving.into_iter().map(|(_, dir)| dir).collect())
-    }
-
-    fn slots_of(&self, workload: &WorkloadId) -> io::Result<Vec<(SlotId, PathBuf)>> {
-        let mut slots = self.layout.all_slots()?;
-        slots.retain(|(id, _)| id.workload == *workload);
-        slots.sort();
-        Ok(slots)
+        Ok(())
     }
 
     fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
@@ -314,7 +336,7 @@ impl Inner {
             doing: "start a task".to_owned(),
             source,
         };
-        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = locked(&self.making);
         let dir = self.layout.task(&spec.id);
         if !matches!(
             observe::task(&self.layout, &dir).map_err(failed)?,
@@ -371,38 +393,21 @@ impl Engine for LocalEngine {
 
     async fn observe(&self) -> Result<Seen, EngineError> {
         self.blocking("look at the processes", |inner| {
-            let _one_at_a_time = inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = locked(&inner.making);
             observe::look(&inner.layout)
         })
         .await
     }
 
     async fn apply(&self, spec: &WorkloadSpec, slots: u16) -> Result<(), EngineError> {
+        self.stop_above(&spec.id, slots).await?;
         let spec = spec.clone();
-        let leaving = self
-            .engine_work(move |inner| inner.hold(&spec, slots))
-            .await?;
-        for dir in leaving {
-            self.see_to(dir);
-        }
-        Ok(())
+        self.engine_work(move |inner| inner.grow(&spec, slots))
+            .await
     }
 
     async fn remove(&self, id: &WorkloadId) -> Result<(), EngineError> {
-        let workload = id.clone();
-        let leaving = self
-            .blocking("stop a workload", move |inner| {
-                let slots = inner.slots_of(&workload)?;
-                for (_, dir) in slots.iter().rev() {
-                    layout::mark(dir)?;
-                }
-                Ok(slots)
-            })
-            .await?;
-        for (_, dir) in leaving {
-            self.see_to(dir);
-        }
-        Ok(())
+        self.stop_above(id, 0).await
     }
 
     async fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
@@ -426,7 +431,7 @@ impl Engine for LocalEngine {
                 doing: "forget a task".to_owned(),
                 source,
             };
-            let _one_at_a_time = inner.making.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = locked(&inner.making);
             let dir = inner.layout.task(&id);
             match observe::task(&inner.layout, &dir).map_err(failed)? {
                 Standing::Gone => Ok(()),

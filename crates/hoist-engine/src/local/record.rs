@@ -177,18 +177,8 @@ pub(crate) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<T> {
 ///
 /// With `durable`, it is on the disk when this returns.
 pub(crate) fn write<T: Serialize>(path: &Path, record: &T, durable: bool) -> io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    let bytes = serde_json::to_vec(record).map_err(io::Error::from)?;
     let half = path.with_extension("tmp");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&half)?;
-    file.write_all(&bytes)?;
+    let file = create(&half, record)?;
     if durable {
         file.sync_all()?;
     }
@@ -198,4 +188,21 @@ pub(crate) fn write<T: Serialize>(path: &Path, record: &T, durable: bool) -> io:
         fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
+}
+
+/// Writes one of the records where nobody looks yet.
+pub(crate) fn create<T: Serialize>(path: &Path, record: &T) -> io::Result<fs::File> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let bytes = serde_json::to_vec(record).map_err(io::Error::from)?;
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(&bytes)?;
+    Ok(file)
 }

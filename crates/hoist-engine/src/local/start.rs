@@ -206,8 +206,8 @@ fn make(
         own_pids: spec.plan.pid,
         restart: start.restart,
     };
-    record::write(&dir.join(SPEC), &spec, false)?;
-    record::write(&dir.join(STATE), &state, false)?;
+    record::create(&dir.join(SPEC), &spec)?;
+    record::create(&dir.join(STATE), &state)?;
     let lock = open_lock(&dir)?;
     lock.try_lock().map_err(io::Error::from)?;
     Ok((dir, lock))
@@ -252,7 +252,7 @@ fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File
     Ok(file)
 }
 
-/// A task's directory is on the disk before anything of it runs: it must not run twice, not even over a power cut.
+/// The name of a task's directory is on the disk before anything of it runs: it must not run twice, not even over a power cut.
 fn sync_parent(start: &Start) -> io::Result<()> {
     match (start.limit, start.dir.parent()) {
         (Some(_), Some(parent)) => File::open(parent)?.sync_all(),

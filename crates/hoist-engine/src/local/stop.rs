@@ -24,14 +24,21 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// Pause between looks while waiting for an end.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes the decision down and tells the shim. Answers how long the process may take, or none when nothing runs.
-pub(super) fn ask(dir: &Path) -> io::Result<Option<Duration>> {
+/// A process that was told to stop.
+pub(super) struct Asked {
+    pub(super) process: String,
+    /// How long it may take.
+    pub(super) grace: Duration,
+}
+
+/// Writes the decision down and tells the shim. None when nothing runs.
+pub(super) fn ask(dir: &Path) -> io::Result<Option<Asked>> {
     mark(dir)?;
     tell(dir)
 }
 
-/// Tells the shim of a directory that is marked already.
-pub(super) fn tell(dir: &Path) -> io::Result<Option<Duration>> {
+/// Tells the shim of a directory that is marked already. None when nothing runs.
+pub(super) fn tell(dir: &Path) -> io::Result<Option<Asked>> {
     if !is_held(dir) {
         return Ok(None);
     }
@@ -50,7 +57,10 @@ pub(super) fn tell(dir: &Path) -> io::Result<Option<Duration>> {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
     }
-    Ok(Some(Duration::from_millis(state.grace_ms)))
+    Ok(Some(Asked {
+        process: state.process,
+        grace: Duration::from_millis(state.grace_ms),
+    }))
 }
 
 /// When a shim that was told must have left.
@@ -58,11 +68,14 @@ pub(super) fn patience(grace: Duration) -> Duration {
     grace + MARGIN
 }
 
-/// Kills a shim that outstayed its time, and with it its process.
-pub(super) fn force(dir: &Path) {
+/// Kills a shim that outstayed its time, and with it its process, unless another one has taken its place.
+pub(super) fn force(dir: &Path, process: &str) {
     let Ok(state) = record::read::<State>(&dir.join(STATE)) else {
         return;
     };
+    if state.process != process {
+        return;
+    }
     let Some(shim) = state
         .shim
         .filter(|shim| is_held(dir) && works_in(*shim, dir))
@@ -110,16 +123,16 @@ pub fn stop_everything(data_dir: &Path) -> Result<usize, EngineError> {
     let mut waiting = Vec::new();
     for dir in dirs {
         let asked = Instant::now();
-        if let Some(grace) = ask(&dir).map_err(failed)? {
-            waiting.push((dir, asked + patience(grace)));
+        if let Some(Asked { process, grace }) = ask(&dir).map_err(failed)? {
+            waiting.push((dir, process, asked + patience(grace)));
         }
     }
     let count = waiting.len();
     while !waiting.is_empty() {
         std::thread::sleep(PAUSE);
-        waiting.retain(|(dir, until)| {
+        waiting.retain(|(dir, process, until)| {
             if *until < Instant::now() {
-                force(dir);
+                force(dir, process);
             }
             is_held(dir)
         });

@@ -13,6 +13,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
     Gid, Pid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, sethostname, setpgid,
     setresgid, setresuid, setsid,
@@ -131,6 +132,9 @@ fn become_app(
                 .map_err(Fault::of("limit the process"))?;
         }
         setsid().map_err(Fault::of("start a session"))?;
+        umask(Mode::from_bits_truncate(0o022));
+        // A service manager may protect the rack from the kernel's killer; that is not for apps.
+        let _ = fs::write("/proc/self/oom_score_adj", "0");
         let null = File::open("/dev/null").map_err(Fault::of("open /dev/null"))?;
         standard_streams(null.as_fd(), out.as_fd(), err.as_fd())?;
         if spec.plan.cgroup {

@@ -194,7 +194,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts the process and says so. The state says running first: whatever is executed was announced.
+    /// Starts the process and says so.
     fn start(&mut self) {
         self.restart_at = None;
         self.started = Instant::now();
@@ -206,14 +206,14 @@ impl Supervisor {
         self.state.phase = Phase::Running;
         self.state.last_exit = self.state.exit.take().or(self.state.last_exit);
         self.state.pid = None;
-        // A task must never run twice, not even after a power cut between the two.
-        let durable = !self.spec.restart && self.spec.limit_ms.is_some();
-        self.unwritten = record::write(Path::new(STATE), &self.state, durable).is_err();
-        if durable && self.unwritten {
+        // A task must never run twice, not even after a power cut: that it runs is on the disk before it does. For the
+        // rest it is enough to say so afterwards.
+        let is_task = self.spec.limit_ms.is_some() && !self.spec.restart;
+        if is_task && let Err(error) = record::write(Path::new(STATE), &self.state, true) {
             self.ended(
                 127,
                 None,
-                Some("could not record the start: no room on the disk".to_owned()),
+                Some(format!("could not record the start: {error}")),
             );
             return;
         }
