@@ -66,9 +66,14 @@ impl Layout {
         self.app(app).join("slugs").join(build.as_str())
     }
 
+    /// One directory per app.
+    pub fn apps(&self) -> PathBuf {
+        self.root.join("apps")
+    }
+
     /// All that belongs to an app apart from its volumes.
     pub fn app(&self, app: &AppName) -> PathBuf {
-        self.root.join("apps").join(app.as_str())
+        self.apps().join(app.as_str())
     }
 
     /// Log files of an app's processes and of its router lines.

@@ -281,7 +281,23 @@ pub(crate) async fn clean_up(rack: &Rack) -> Result<(), RackError> {
         commit.builds.push(failed);
         rack.store.commit(commit, rack.clock.now()).await?;
     }
+    sweep_deleted(rack);
     let scratch = rack.layout.scratch();
     let _ = std::fs::remove_dir_all(&scratch);
     std::fs::create_dir_all(&scratch).map_err(RackError::io("make the scratch directory"))
+}
+
+/// Removes what a crash left of apps that were deleted. Volumes are elsewhere and stay.
+fn sweep_deleted(rack: &Rack) {
+    let apps = rack.store.snapshot();
+    let known = |name: &str| apps.apps.keys().any(|app| app.as_str() == name);
+    let entries = std::fs::read_dir(rack.layout.apps())
+        .into_iter()
+        .flatten()
+        .flatten();
+    for entry in entries {
+        if !known(&entry.file_name().to_string_lossy()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }

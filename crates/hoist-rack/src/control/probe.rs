@@ -165,6 +165,7 @@ impl Prober {
 
     async fn ask_for_ever(self: Arc<Self>, target: Target, refresh: Arc<Notify>) {
         let mut asking = Asking::new(target);
+        let mut asked = true;
         loop {
             let Ok((look, ())) = self.sequence.look(|| ()).await else {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -172,15 +173,17 @@ impl Prober {
             };
             let found = asking.ask(&*self.engine).await;
             let probe = asking.settle(found);
-            self.remember(&asking.target, Answer { look, probe });
+            self.remember(&asking.target, Answer { look, probe }, asked);
             let pause = asking.pause();
-            if timeout(pause, refresh.notified()).await.is_ok() {
+            asked = timeout(pause, refresh.notified()).await.is_ok();
+            if asked {
                 asking.hurry();
             }
         }
     }
 
-    fn remember(&self, target: &Target, answer: Answer) {
+    /// Keeps an answer; wakes the loop when it is news, or when the loop asked for a fresh one.
+    fn remember(&self, target: &Target, answer: Answer, asked: bool) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = watched.get_mut(&target.slot) else {
             return;
@@ -188,9 +191,10 @@ impl Prober {
         if entry.incarnation != (target.process.clone(), target.restarts) {
             return;
         }
-        entry.answer = Some(answer);
-        // Also when nothing changed: the loop may wait for a newer look.
-        self.wake.notify_one();
+        let before = entry.answer.replace(answer.clone());
+        if asked || before.is_none_or(|before| before.probe != answer.probe) {
+            self.wake.notify_one();
+        }
     }
 }
 

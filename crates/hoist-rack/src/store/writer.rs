@@ -179,6 +179,8 @@ fn change_state(
         _ => Err(StoreError::Conflict),
     };
     match &commit.state {
+        // History of an app that is gone would belong to nobody.
+        StateChange::None if present.is_none() => return Err(StoreError::Conflict),
         StateChange::None => {}
         StateChange::Create(app) => {
             if present.is_some() {

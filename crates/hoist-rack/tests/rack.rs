@@ -1,0 +1,471 @@
+//! Ring 2: a whole rack in one process: real store, real router, real probes; processes are scripts of the sim engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::model::{Cancel, PromotionKind};
+use hoist_engine::sim::SimEngine;
+use hoist_rack::commands::{Actor, BuildRequest, IfBusy, PromoteRequest};
+use hoist_rack::store::{BuildStatus, PromotionRecord};
+use hoist_rack::{Options, Rack, RackError, enter};
+use hoist_router::control::RouterClient;
+use hoist_router::{RouterConfig, router_main};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A rack on a temporary directory that can crash and start again.
+struct World {
+    dir: tempfile::TempDir,
+    engine: SimEngine,
+    address: SocketAddr,
+    rack: Option<Arc<Rack>>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("an address");
+        drop(free);
+        let config = RouterConfig {
+            listen: address,
+            dir: dir.path().join("data/router"),
+            threads: 1,
+        };
+        std::fs::create_dir_all(&config.dir).expect("made");
+        std::thread::spawn(move || router_main(config));
+        let client = RouterClient::new(&dir.path().join("data/router"));
+        for _ in 0..500 {
+            if client.report().await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut world = Self {
+            dir,
+            engine: SimEngine::new(),
+            address,
+            rack: None,
+        };
+        world.start().await;
+        world
+    }
+
+    async fn start(&mut self) {
+        let entered = loop {
+            // The rack before lets go of the directory with its last task.
+            match enter(&self.dir.path().join("data")) {
+                Ok(entered) => break entered,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        let options = Options {
+            data_dir: self.dir.path().join("data"),
+            listen: self.address,
+            router: self.address,
+            domain: "localhost".to_owned(),
+            name: "test".to_owned(),
+            program: PathBuf::from("/nonexistent"),
+            version: "0".to_owned(),
+        };
+        let engine = Arc::new(self.engine.reopen());
+        self.rack = Some(Rack::start(entered, options, engine).await.expect("a rack"));
+    }
+
+    /// Ends the rack wherever it is, and starts it again.
+    async fn crash(&mut self) {
+        if let Some(rack) = self.rack.take() {
+            rack.shut_down().await;
+        }
+        self.start().await;
+    }
+
+    fn rack(&self) -> &Arc<Rack> {
+        self.rack.as_ref().expect("a running rack")
+    }
+
+    /// Builds a source of one `hoist.yml`; answers its release.
+    async fn build(&self, app: &AppName, manifest: &str) -> ReleaseId {
+        let archive = self.dir.path().join("source.tar");
+        write_archive(&archive, manifest);
+        let request = BuildRequest::default();
+        let build = self
+            .rack()
+            .start_build(app, &archive, request, &actor())
+            .await;
+        let build = build.expect("a build");
+        for _ in 0..1_000 {
+            let found = self.rack().build(app, &build.id).await.expect("the build");
+            match found.status {
+                BuildStatus::Running => tokio::time::sleep(Duration::from_millis(5)).await,
+                BuildStatus::Complete => return found.release.expect("a release"),
+                BuildStatus::Failed => panic!("build failed: {:?}", found.reason),
+            }
+        }
+        panic!("the build does not end")
+    }
+
+    async fn promote(&self, app: &AppName, release: &ReleaseId) -> PromotionRecord {
+        let begun = self
+            .rack()
+            .promote(app, request(release, IfBusy::Wait), &actor())
+            .await;
+        self.ended(app, begun.expect("a promotion")).await
+    }
+
+    async fn ended(&self, app: &AppName, begun: PromotionRecord) -> PromotionRecord {
+        let wait = async {
+            loop {
+                let record = self
+                    .rack()
+                    .promotion(app, begun.number)
+                    .await
+                    .expect("the promotion");
+                if record.ended.is_some() {
+                    return record;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("every promotion ends")
+    }
+
+    fn active(&self, app: &AppName) -> Option<ReleaseId> {
+        let entry = self.rack().app(app).expect("the app");
+        entry
+            .app
+            .serving
+            .as_ref()
+            .map(|serving| serving.release.clone())
+    }
+
+    /// The status that the router answers for a host.
+    async fn get(&self, host: &str) -> u16 {
+        let (address, host) = (self.address, host.to_owned());
+        let ask = move || {
+            let mut stream = TcpStream::connect(address).expect("the router");
+            let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("read");
+            answer
+                .split(' ')
+                .nth(1)
+                .and_then(|code| code.parse().ok())
+                .unwrap_or(0)
+        };
+        tokio::task::spawn_blocking(ask).await.expect("asked")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let client = RouterClient::new(&self.dir.path().join("data/router"));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let _ = runtime.map(|runtime| runtime.block_on(client.stop()));
+        });
+    }
+}
+
+fn write_archive(path: &Path, manifest: &str) {
+    let file = std::fs::File::create(path).expect("created");
+    let mut tar = tar::Builder::new(file);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(manifest.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "hoist.yml", manifest.as_bytes())
+        .expect("appended");
+    tar.finish().expect("finished");
+}
+
+fn request(release: &ReleaseId, if_busy: IfBusy) -> PromoteRequest {
+    PromoteRequest {
+        release: release.clone(),
+        kind: PromotionKind::Promote,
+        if_busy,
+        limit: None,
+        only: None,
+    }
+}
+
+fn actor() -> Actor {
+    Actor("test".to_owned())
+}
+
+fn web(script: &str) -> String {
+    format!(
+        "services:\n  web:\n    command: [\"{script}\"]\n    port: 3000\n    health: {{ path: /, grace: 2 }}\n"
+    )
+}
+
+async fn created(world: &World) -> AppName {
+    let app: AppName = "shop".parse().expect("a name");
+    world.rack().create(&app, &actor()).await.expect("created");
+    app
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_release_serves_and_a_bad_one_leaves_it_alone() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let good = world.build(&app, &web("serve")).await;
+    let record = world.promote(&app, &good).await;
+    assert_eq!(record.outcome.as_deref(), Some("succeeded"));
+    assert_eq!(world.get("shop.localhost").await, 200);
+    assert_eq!(world.get("web.shop.localhost:8080").await, 200);
+    assert_eq!(world.get("nobody.localhost").await, 404);
+    let cases = [
+        ("say goodbye; exit 3", "exited"),
+        ("serve-elsewhere", "listens on"),
+        ("serve 503", "answers GET / with 503"),
+        ("idle", "does not listen"),
+    ];
+    for (script, words) in cases {
+        let bad = world.build(&app, &web(script)).await;
+        let record = world.promote(&app, &bad).await;
+        assert_eq!(record.outcome.as_deref(), Some("rolled-back"), "{script}");
+        let reason = record.reason.expect("a reason");
+        assert!(reason.contains(words), "{script}: {reason}");
+        assert_eq!(world.active(&app), Some(good.clone()), "{script}");
+        assert_eq!(world.get("shop.localhost").await, 200, "{script}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_words_of_a_first_deploy_that_fails_are_kept() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let bad = world.build(&app, &web("cry no database; exit 3")).await;
+    let record = world.promote(&app, &bad).await;
+    assert_eq!(record.outcome.as_deref(), Some("failed"));
+    assert!(
+        record
+            .report
+            .last_lines
+            .iter()
+            .any(|(_, _, text)| text == "no database")
+    );
+    assert_eq!(world.active(&app), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rack_that_crashes_anywhere_in_a_promotion_ends_it_after_its_start() {
+    let mut world = World::new().await;
+    let app = created(&world).await;
+    let mut last = world.build(&app, &web("serve")).await;
+    assert_eq!(
+        world.promote(&app, &last).await.outcome.as_deref(),
+        Some("succeeded")
+    );
+    for pause in [0, 2, 5, 10, 20, 40, 80, 160] {
+        let bad = pause % 4 == 2;
+        let script = if bad {
+            "wait 50; exit 1"
+        } else {
+            "wait 30; serve"
+        };
+        let next = world.build(&app, &web(script)).await;
+        let begun = world
+            .rack()
+            .promote(&app, request(&next, IfBusy::Wait), &actor())
+            .await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        world.crash().await;
+        let record = world.ended(&app, begun.expect("a promotion")).await;
+        let expected = if bad { "rolled-back" } else { "succeeded" };
+        assert_eq!(
+            record.outcome.as_deref(),
+            Some(expected),
+            "crash after {pause} ms: {:?}",
+            record.reason
+        );
+        last = if bad { last } else { next };
+        assert_eq!(world.active(&app), Some(last.clone()));
+        assert_eq!(
+            world.get("shop.localhost").await,
+            200,
+            "crash after {pause} ms"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_who_set_variables_at_once_lose_nothing() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let set = |name: &str| {
+        let pair = BTreeMap::from([(name.to_owned(), "1".to_owned())]);
+        let (rack, app) = (world.rack().clone(), app.clone());
+        async move {
+            rack.update_env(&app, pair, BTreeSet::new(), None, &actor())
+                .await
+        }
+    };
+    let (a, b, c) = tokio::join!(set("A"), set("B"), set("C"));
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    let (release, env) = world.rack().env(&app).await.expect("the env");
+    assert_eq!(env.keys().map(String::as_str).collect::<String>(), "ABC");
+    let seen = a.expect("the first release").id;
+    if release != Some(seen.clone()) {
+        let pair = BTreeMap::from([("D".to_owned(), "1".to_owned())]);
+        let stale = Some(seen.to_string());
+        let refused = world
+            .rack()
+            .update_env(&app, pair, BTreeSet::new(), stale, &actor())
+            .await;
+        assert!(matches!(refused, Err(RackError::EnvMoved { .. })));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_promotion_waits_refuses_or_takes_over_as_it_was_told() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let slow = world.build(&app, &web("wait 1500; serve")).await;
+    let quick = world.build(&app, &web("serve")).await;
+    let rack = world.rack();
+    let begin = |release: &ReleaseId, busy| {
+        let (rack, app, request) = (rack.clone(), app.clone(), request(release, busy));
+        async move { rack.promote(&app, request, &actor()).await }
+    };
+    let first = begin(&slow, IfBusy::Refuse).await.expect("the first");
+    assert!(begin(&quick, IfBusy::Refuse).await.is_err());
+    let second = begin(&quick, IfBusy::Supersede).await.expect("the second");
+    let first = world.ended(&app, first).await;
+    assert_eq!(first.outcome.as_deref(), Some("superseded"));
+    assert_eq!(
+        world.ended(&app, second).await.outcome.as_deref(),
+        Some("succeeded")
+    );
+    let third = begin(&slow, IfBusy::Refuse).await.expect("the third");
+    let fourth = begin(&quick, IfBusy::Wait)
+        .await
+        .expect("the fourth, after the third");
+    assert_eq!(
+        world.ended(&app, third).await.outcome.as_deref(),
+        Some("succeeded")
+    );
+    assert_eq!(
+        world.ended(&app, fourth).await.outcome.as_deref(),
+        Some("succeeded")
+    );
+    let fifth = begin(&slow, IfBusy::Refuse).await.expect("the fifth");
+    rack.cancel(&app, Cancel::ByUser, &actor())
+        .await
+        .expect("cancelled");
+    assert_eq!(
+        world.ended(&app, fifth).await.outcome.as_deref(),
+        Some("cancelled")
+    );
+    assert_eq!(world.active(&app), Some(quick));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_keeps_what_is_warm_and_two_of_them_go_further_back() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let mut releases = Vec::new();
+    for number in 0..3 {
+        let release = world
+            .build(&app, &web(&format!("say {number}; serve")))
+            .await;
+        assert_eq!(
+            world.promote(&app, &release).await.outcome.as_deref(),
+            Some("succeeded")
+        );
+        releases.push(release);
+    }
+    let rack = world.rack();
+    let ids = |processes: Vec<hoist_rack::commands::ProcessView>| -> BTreeSet<String> {
+        processes
+            .iter()
+            .map(|view| view.process.id.to_string())
+            .collect()
+    };
+    let before = ids(rack.processes(&app).await.expect("processes"));
+    let back = rack
+        .rollback(&app, None, IfBusy::Refuse, None, &actor())
+        .await;
+    let (copy, promotion) = back.expect("a rollback");
+    assert_eq!(copy.rollback_of.as_ref(), Some(&releases[1]));
+    assert_eq!(
+        world.ended(&app, promotion).await.outcome.as_deref(),
+        Some("succeeded")
+    );
+    let after = ids(rack.processes(&app).await.expect("processes"));
+    assert!(
+        after.is_subset(&before),
+        "a warm process was not kept: {before:?} {after:?}"
+    );
+    let back = rack
+        .rollback(&app, None, IfBusy::Refuse, None, &actor())
+        .await;
+    let (copy, promotion) = back.expect("another rollback");
+    assert_eq!(copy.rollback_of.as_ref(), Some(&releases[0]));
+    assert_eq!(
+        world.ended(&app, promotion).await.outcome.as_deref(),
+        Some("succeeded")
+    );
+    let nothing = rack
+        .rollback(&app, None, IfBusy::Refuse, None, &actor())
+        .await;
+    assert!(matches!(nothing, Err(RackError::NothingToRollBackTo(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stop_start_scale_and_delete() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let release = world.build(&app, &web("serve")).await;
+    world.promote(&app, &release).await;
+    let rack = world.rack();
+    let sizes = BTreeMap::from([("web".parse().expect("a name"), 3)]);
+    rack.scale(&app, sizes, &actor()).await.expect("scaled");
+    until(|| async { ready(rack, &app).await == 3 }).await;
+    rack.stop(&app, &actor()).await.expect("stopping");
+    until(|| async { rack.processes(&app).await.expect("processes").is_empty() }).await;
+    assert_eq!(world.get("shop.localhost").await, 502);
+    let begun = rack.start_app(&app, &actor()).await.expect("starting");
+    assert_eq!(
+        world.ended(&app, begun).await.outcome.as_deref(),
+        Some("succeeded")
+    );
+    assert_eq!(ready(rack, &app).await, 3);
+    let refused = rack.delete(&app, "shoop", false, &actor()).await;
+    assert!(matches!(refused, Err(RackError::Unconfirmed(_))));
+    rack.delete(&app, "shop", false, &actor())
+        .await
+        .expect("deleting");
+    until(|| async { rack.app(&app).is_err() }).await;
+    until(|| async { !rack.layout.app(&app).exists() }).await;
+    until(|| async { world.get("shop.localhost").await == 404 }).await;
+}
+
+async fn ready(rack: &Rack, app: &AppName) -> usize {
+    let processes = rack.processes(app).await.expect("processes");
+    processes
+        .iter()
+        .filter(|view| view.status == "ready")
+        .count()
+}
+
+async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("it comes true");
+}
