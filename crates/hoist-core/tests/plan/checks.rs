@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model::{
-    App, BackStep, Outcome, Phase, Planned, Reason, RouteTarget, Standing, Strategy,
+    App, BackStep, Outcome, Phase, Planned, Reason, RouteTarget, Standing, Strategy, TaskStatus,
 };
 use hoist_core::plan::Transition;
 
@@ -87,6 +87,7 @@ impl Checks {
         name: &AppName,
         transition: &Transition,
         apps: &BTreeMap<AppName, App>,
+        engine: &Engine,
     ) {
         let Some(app) = apps.get(name) else { return };
         if Planner::is_lost_health(transition) && !self.mourning.contains(name) {
@@ -96,7 +97,7 @@ impl Checks {
             );
         }
         match transition {
-            Transition::End { outcome } => self.ended(app, outcome),
+            Transition::End { outcome } => self.ended(app, outcome, engine),
             Transition::Resized { .. } => self.count("resized"),
             Transition::ResizeFailed { .. } => self.count("resize failed"),
             Transition::Stopped => self.count("stopped"),
@@ -144,11 +145,19 @@ impl Checks {
         }
     }
 
-    fn ended(&mut self, app: &App, outcome: &Outcome) {
+    fn ended(&mut self, app: &App, outcome: &Outcome, engine: &Engine) {
         self.count(hoist_core::plan::explain::outcome_word(outcome));
         let Some(before) = self.before.remove(&app.name) else {
             return;
         };
+        let command = engine.commands.get(&before.number);
+        if self.prompt && matches!(command, Some((TaskStatus::Running, ..))) {
+            let number = before.number;
+            self.fail(
+                "command",
+                format!("{number} ended while its release command ran"),
+            );
+        }
         if *outcome == Outcome::Succeeded {
             return;
         }

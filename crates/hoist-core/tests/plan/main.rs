@@ -5,6 +5,7 @@
 #![expect(unreachable_pub, reason = "modules of one test binary")]
 
 mod checks;
+mod commands;
 mod engine;
 mod golden;
 mod planner;

@@ -405,7 +405,8 @@ impl World {
                 return false;
             }
             self.say(format!("{name} {}", crate::words::transition(&transition)));
-            self.checks.transition(name, &transition, &self.apps);
+            self.checks
+                .transition(name, &transition, &self.apps, &self.engine);
             if transition == Transition::Deleted {
                 self.apps.remove(name);
             }

@@ -1,0 +1,323 @@
+//! What commands refuse, and the small answers beside `step`: each case by hand, without a world.
+
+use std::collections::BTreeMap;
+
+use hoist_core::id::{ReleaseId, ServiceName, Version, WorkloadId};
+use hoist_core::model::{
+    App, Cancel, Fingerprint, Millis, Observation, Phase, Planned, PromotionKind, Release, Service,
+    Serving, Standing, Strategy, TaskStatus, Timestamp, Workload,
+};
+use hoist_core::plan::{self, Action, AppStatus, CommandError, PromoteOptions, Verdict};
+
+fn v(number: u64) -> Version {
+    Version { epoch: 1, number }
+}
+
+const NOW: Timestamp = Timestamp(1_000);
+
+fn name(text: &str) -> ServiceName {
+    text.parse().expect("a service name")
+}
+
+fn release(letter: char, fingerprint: u8) -> Release {
+    let service = |routed, strategy| Service {
+        routed,
+        strategy,
+        start_limit: Millis(10_000),
+        drain_limit: Millis(10_000),
+        count: 1,
+        memory_bytes: 0,
+        fingerprint: Fingerprint([fingerprint; 32]),
+    };
+    let services = [
+        (name("web"), service(true, Strategy::Surge)),
+        (name("worker"), service(false, Strategy::Surge)),
+        (name("lone"), service(true, Strategy::Replace)),
+    ];
+    Release {
+        id: format!("R{}", letter.to_string().repeat(10))
+            .parse()
+            .expect("a release id"),
+        build: "BAAAAAAAAAA".parse().expect("a build id"),
+        has_release_command: false,
+        services: services.into(),
+    }
+}
+
+fn new_app() -> App {
+    plan::create("shop".parse().expect("an app name"), v(1))
+}
+
+/// An app that serves release A, brought up by attempt 2.
+fn serving_app() -> App {
+    let mut app = new_app();
+    let release = release('A', 1);
+    let workload = |service: &ServiceName| Workload {
+        id: WorkloadId {
+            app: app.name.clone(),
+            service: service.clone(),
+            attempt: v(2),
+        },
+        release: release.id.clone(),
+    };
+    let names = release.services.keys();
+    let workloads = names
+        .clone()
+        .map(|service| (service.clone(), workload(service)))
+        .collect();
+    let slots = names.map(|service| (service.clone(), 1)).collect();
+    app.serving = Some(Serving {
+        release: release.id.clone(),
+        promotion: v(2),
+        workloads,
+        slots,
+    });
+    app.releases.insert(release.id.clone(), release);
+    (app.generation, app.routes_since) = (v(3), v(3));
+    app
+}
+
+fn promote(
+    app: &mut App,
+    target: Release,
+    kind: PromotionKind,
+    only: Option<&str>,
+) -> Result<(), CommandError> {
+    let options = PromoteOptions {
+        limit: None,
+        only: only.map(name),
+    };
+    plan::promote(app, target, kind, options, v(10), NOW)
+}
+
+/// A refused command changes nothing.
+fn refused(app: &App, command: impl FnOnce(&mut App) -> Result<(), CommandError>) -> CommandError {
+    let mut after = app.clone();
+    let error = command(&mut after).expect_err("the command is refused");
+    assert_eq!(&after, app, "a refused command changed something");
+    error
+}
+
+#[test]
+fn one_promotion_at_a_time() {
+    let mut app = serving_app();
+    promote(&mut app, release('B', 2), PromotionKind::Promote, None).expect("a promotion begins");
+    let error = refused(&app, |app| {
+        promote(app, release('C', 3), PromotionKind::Promote, None)
+    });
+    let target: ReleaseId = release('B', 2).id;
+    assert_eq!(
+        error,
+        CommandError::InProgress {
+            promotion: v(10),
+            target
+        }
+    );
+}
+
+#[test]
+fn only_what_is_active_restarts() {
+    let app = serving_app();
+    let other = refused(&app, |app| {
+        promote(app, release('B', 2), PromotionKind::Restart, Some("web"))
+    });
+    assert_eq!(
+        other,
+        CommandError::NotActive {
+            release: release('B', 2).id
+        }
+    );
+    let unknown = refused(&app, |app| {
+        promote(app, release('A', 1), PromotionKind::Restart, Some("api"))
+    });
+    assert_eq!(
+        unknown,
+        CommandError::UnknownService {
+            service: name("api")
+        }
+    );
+}
+
+#[test]
+fn nothing_to_cancel_or_stop() {
+    assert_eq!(
+        refused(&serving_app(), |app| plan::cancel(
+            app,
+            Cancel::ByUser,
+            v(10)
+        )),
+        CommandError::NothingInFlight
+    );
+    assert_eq!(
+        refused(&new_app(), |app| plan::stop(app, v(10), NOW)),
+        CommandError::NeverDeployed
+    );
+    let mut stopped = serving_app();
+    plan::stop(&mut stopped, v(10), NOW).expect("it stops");
+    assert_eq!(
+        refused(&stopped, |app| plan::stop(app, v(11), NOW)),
+        CommandError::AlreadyStopped
+    );
+}
+
+#[test]
+fn a_switched_promotion_is_not_cancelled_but_superseded() {
+    let mut app = serving_app();
+    promote(&mut app, release('B', 2), PromotionKind::Promote, None).expect("a promotion begins");
+    app.promotion.as_mut().expect("in flight").phase = Phase::Draining;
+    assert_eq!(
+        refused(&app, |app| plan::cancel(app, Cancel::ByUser, v(11))),
+        CommandError::AlreadySwitched
+    );
+    assert_eq!(plan::cancel(&mut app, Cancel::BySuperseding, v(11)), Ok(()));
+}
+
+#[test]
+fn sizes_are_checked_before_any_changes() {
+    let app = serving_app();
+    let ask = |sizes: &[(&str, u16)]| {
+        let sizes: BTreeMap<_, _> = sizes
+            .iter()
+            .map(|(service, size)| (name(service), *size))
+            .collect();
+        refused(&app, |app| plan::resize(app, &sizes, v(10), NOW))
+    };
+    assert_eq!(
+        ask(&[("web", 2), ("zebra", 1)]),
+        CommandError::UnknownService {
+            service: name("zebra")
+        }
+    );
+    assert_eq!(
+        ask(&[("lone", 2), ("web", 3)]),
+        CommandError::Singleton {
+            service: name("lone")
+        }
+    );
+}
+
+#[test]
+fn a_deleted_app_takes_no_commands() {
+    let mut app = serving_app();
+    plan::delete(&mut app, v(10), NOW).expect("it is deleted");
+    let sizes = BTreeMap::from([(name("web"), 2)]);
+    let refusals = [
+        refused(&app, |app| {
+            promote(app, release('B', 2), PromotionKind::Promote, None)
+        }),
+        refused(&app, |app| plan::resize(app, &sizes, v(11), NOW)),
+        refused(&app, |app| plan::stop(app, v(11), NOW)),
+        refused(&app, |app| plan::delete(app, v(11), NOW)),
+    ];
+    assert!(
+        refusals
+            .iter()
+            .all(|error| *error == CommandError::Deleting),
+        "{refusals:?}"
+    );
+    assert_eq!(
+        plan::status(&app, &Observation::default()),
+        AppStatus::Deleting
+    );
+}
+
+#[test]
+fn a_rollback_keeps_what_is_the_same_and_a_promotion_replaces_all() {
+    let kept = |kind| {
+        let mut app = serving_app();
+        promote(&mut app, release('B', 1), kind, None).expect("a promotion begins");
+        let services = app.promotion.expect("in flight").services;
+        services
+            .values()
+            .filter(|planned| matches!(planned, Planned::Keep { .. }))
+            .count()
+    };
+    assert_eq!(
+        (kept(PromotionKind::Rollback), kept(PromotionKind::Promote)),
+        (3, 0)
+    );
+}
+
+#[test]
+fn a_promotion_lifts_a_stop_and_its_failure_brings_it_back() {
+    let mut app = serving_app();
+    app.serving.as_mut().expect("it serves").workloads.clear();
+    app.standing = Standing::Stopped;
+    promote(&mut app, release('A', 1), PromotionKind::Start, None).expect("a promotion begins");
+    assert_eq!(app.standing, Standing::Up);
+    let reason = hoist_core::model::Reason::LostHealth {
+        service: name("web"),
+    };
+    let transition = plan::Transition::End {
+        outcome: hoist_core::model::Outcome::Failed(reason),
+    };
+    plan::apply(&mut app, &transition, v(11), NOW);
+    assert_eq!(
+        (app.standing, app.promotion.is_none()),
+        (Standing::Stopped, true)
+    );
+}
+
+#[test]
+fn what_a_newer_state_may_want_is_left_alone() {
+    let app = serving_app();
+    let mut seen = Observation::default();
+    let of = |attempt| WorkloadId {
+        app: app.name.clone(),
+        service: name("web"),
+        attempt,
+    };
+    (seen.router.look, seen.router.version) = (v(50), v(50));
+    seen.engine.workloads.insert(of(v(1)), BTreeMap::new());
+    seen.engine.workloads.insert(of(v(40)), BTreeMap::new());
+    let removed = |action: &Action| matches!(action, Action::Remove { .. });
+    let removals: Vec<_> = plan::converge(&app, &seen)
+        .into_iter()
+        .filter(removed)
+        .collect();
+    assert_eq!(removals, [Action::Remove { id: of(v(1)) }]);
+}
+
+#[test]
+fn strays_go_once_no_route_names_them_and_their_commands_stop() {
+    let app = serving_app();
+    let mut seen = Observation::default();
+    let stray = WorkloadId {
+        app: "gone".parse().expect("an app name"),
+        service: name("web"),
+        attempt: v(1),
+    };
+    seen.engine.workloads.insert(stray.clone(), BTreeMap::new());
+    seen.engine
+        .release_commands
+        .insert(v(2), TaskStatus::Running);
+    let command = Action::StopReleaseCommand { promotion: v(2) };
+    assert_eq!(
+        plan::strays([&app], &seen),
+        std::slice::from_ref(&command),
+        "the router was not looked at"
+    );
+    seen.router.look = v(50);
+    assert_eq!(
+        plan::strays([&app], &seen),
+        [Action::Remove { id: stray }, command]
+    );
+}
+
+#[test]
+fn rest_has_no_next_time_and_a_promotion_has() {
+    let mut app = serving_app();
+    app.router.incarnation = 0;
+    assert_eq!(
+        plan::step(&app, &Observation::default(), NOW),
+        Verdict::Rest
+    );
+    assert_eq!(plan::due(&app, NOW), None);
+    promote(&mut app, release('B', 2), PromotionKind::Promote, None).expect("a promotion begins");
+    assert_eq!(plan::due(&app, NOW), Some(NOW + app.promotion_limit));
+    assert_eq!(
+        plan::due(&app, NOW + app.promotion_limit),
+        None,
+        "what is past is not next"
+    );
+}
