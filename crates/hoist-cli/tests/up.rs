@@ -377,3 +377,47 @@ fn a_rack_is_stopped_through_its_api_and_waited_for() {
     );
     assert_eq!(rack.requests()[0], r#"POST /v1/rack/stop {"apps":false}"#);
 }
+
+#[test]
+fn another_rack_on_the_port_of_a_dead_one_is_not_taken_for_it() {
+    let place = place();
+    let other = Rack::start(Vec::new());
+    let data_dir = place.parent.path().join("data");
+    other.describe_in(&data_dir);
+    std::fs::write(data_dir.join("token"), "of the dead one").expect("written");
+    let starter = Starter {
+        refuses: true,
+        ..Starter::default()
+    };
+    let ended = up(&place, &starter);
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.contains("cannot listen on 127.0.0.1:4500"),
+        "{}",
+        ended.stderr
+    );
+    let stopped = run_in(
+        &place.environment,
+        Some(&starter),
+        &["rack", "stop", "--apps"],
+    );
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
+    assert_eq!(*starter.stopped_apps.lock().expect("a lock"), [data_dir]);
+}
+
+#[test]
+fn a_rack_that_a_url_names_is_never_replaced_by_one_here() {
+    let place = place();
+    let environment = Environment {
+        url: Some("http://:t@127.0.0.1:1".into()),
+        ..place.environment.clone()
+    };
+    let starter = Starter::default();
+    assert_eq!(run_in(&environment, Some(&starter), &["up"]).code, 3);
+    assert_eq!(
+        run_in(&environment, Some(&starter), &["rack", "stop", "--apps"]).code,
+        3
+    );
+    assert!(starter.started.lock().expect("a lock").is_empty());
+    assert!(starter.stopped_apps.lock().expect("a lock").is_empty());
+}

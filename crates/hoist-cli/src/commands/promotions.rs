@@ -108,12 +108,12 @@ fn standing(promotion: &Promotion) -> Cell {
 fn waiting(waiting: &Waiting, now: Time) -> String {
     let limit = waiting
         .until
-        .map(|until| format!(", at most {} more", short(now.until(until))));
+        .map(|until| format!(", at most {} more", short(now.until(until))))
+        .unwrap_or_default();
     format!(
-        "{} since {}{}",
+        "{} (for {}{limit})",
         waiting.on,
-        short(waiting.since.until(now)),
-        limit.unwrap_or_default()
+        short(waiting.since.until(now))
     )
 }
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use hoist_api::client::Client;
+use hoist_api::ErrorCode;
+use hoist_api::client::{CallError, Client};
 use hoist_api::endpoints::{RackGet, RackStop};
 use hoist_api::types::{Empty, RackInfo, RackStopRequest};
 use serde_json::json;
@@ -181,7 +182,9 @@ async fn stop(apps: bool, context: &mut Context<'_, '_>) -> Result<(), CliError>
         .await
     {
         Ok(rack) => gone(&client, rack.pid, context).await?,
-        Err(error) if error.gone() && apps && !by_url(context) => return stop_apps(context).await,
+        Err(error) if apps && !by_url(context) && is_another(&error) => {
+            return stop_apps(context).await;
+        }
         Err(error) => return Err(error.into()),
     }
     context.out.done("OK")?;
@@ -194,8 +197,16 @@ async fn stop(apps: bool, context: &mut Context<'_, '_>) -> Result<(), CliError>
     }
 }
 
+/// Whether the rack of a data directory is dead: nobody answers where it listened, or somebody else does. Should it run
+/// after all, then its lock says so.
+pub(super) fn is_another(error: &CallError) -> bool {
+    error
+        .refusal()
+        .is_none_or(|body| body.code == ErrorCode::Unauthenticated)
+}
+
 /// Whether the rack is one that `HOIST_URL` names: its data directory is unknown here.
-fn by_url(context: &Context<'_, '_>) -> bool {
+pub(super) fn by_url(context: &Context<'_, '_>) -> bool {
     context.environment.url.is_some() && context.globals.data_dir.is_none()
 }
 

@@ -10,7 +10,7 @@ use hoist_core::id::ServiceName;
 use hoist_core::manifest::{self, Check, Dialect, Service};
 
 use super::deploy::Deployed;
-use super::rack::{Signals, options, shut_down};
+use super::rack::{Signals, by_url, is_another, options, shut_down};
 use crate::args::{PromoteArgs, RackArgs, SourceArgs};
 use crate::context::Context;
 use crate::error::CliError;
@@ -35,10 +35,7 @@ pub(crate) async fn run(args: Up, context: &mut Context<'_, '_>) -> Result<(), C
     let directory = context.environment.directory.join(&args.source.dir);
     let app = context.app_of(&args.source.app, &directory)?;
     let mut signals = Signals::new()?;
-    if let Some(client) = running(context).await? {
-        let rack = client
-            .call::<RackGet>(&Empty {}, &Empty {}, &Empty {})
-            .await?;
+    if let Some((client, rack)) = running(context).await? {
         context.out.note(&format!(
             "a rack runs already: deploying to {} at {}",
             rack.name,
@@ -75,18 +72,19 @@ fn target_in(data_dir: &Path, rack: &dyn RunningRack) -> Result<Target, CliError
 }
 
 /// The rack that runs already: the one that `HOIST_URL` names, else of the data directory.
-async fn running(context: &Context<'_, '_>) -> Result<Option<Client>, CliError> {
+async fn running(context: &Context<'_, '_>) -> Result<Option<(Client, RackInfo)>, CliError> {
     let client = match context.client() {
         Err(CliError::NoRack { .. }) => return Ok(None),
         client => client?,
     };
-    match client.check().await {
-        Ok(()) => Ok(Some(client)),
-        Err(error) if context.environment.url.is_some() && context.globals.data_dir.is_none() => {
-            Err(error.into())
-        }
-        // Another program may have taken the port of a rack that died: starting one says so.
-        Err(_) => Ok(None),
+    match client
+        .call::<RackGet>(&Empty {}, &Empty {}, &Empty {})
+        .await
+    {
+        Ok(rack) => Ok(Some((client, rack))),
+        // Somebody else may listen where a rack died: starting this one says so, if it matters.
+        Err(error) if !by_url(context) && is_another(&error) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
