@@ -80,6 +80,25 @@ fn every_file_of_the_corpus_says_what_it_says_it_does() {
     }
 }
 
+#[test]
+fn every_example_is_an_app_whose_manifest_reads_without_a_warning() {
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.parse::<hoist_core::id::AppName>().unwrap();
+            let text = std::fs::read_to_string(path.join("hoist.yml")).unwrap();
+            let (_, warnings) = manifest::read(Dialect::Hoist, name, &text).unwrap();
+            assert_eq!(warnings, [], "{name}");
+            assert!(path.join("README.md").is_file(), "{name}");
+            count += 1;
+        }
+    }
+    assert!(count >= 6, "only {count} examples");
+}
+
 fn read_good(name: &str) -> Manifest {
     manifest::read(dialect(name), name, &corpus()[name])
         .unwrap()
