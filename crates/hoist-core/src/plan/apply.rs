@@ -248,6 +248,12 @@ fn succeed(app: &mut App) {
         .filter(|(name, _)| kept(name))
         .map(|(name, resize)| (name.clone(), resize.clone()))
         .collect();
+    app.retiring.retain(|id, _| {
+        serving
+            .workloads
+            .get(&id.service)
+            .is_none_or(|workload| workload.id != *id)
+    });
     app.retiring.extend(leaving);
     app.resizes = resizes;
     app.serving = Some(serving);

@@ -134,11 +134,6 @@ pub fn promote(
         (name.clone(), planned)
     };
     let services: BTreeMap<_, _> = target.services.keys().map(plan).collect();
-    for planned in services.values() {
-        if let Planned::Keep { workload, .. } = planned {
-            app.retiring.remove(&workload.id);
-        }
-    }
     let limit = options.limit.unwrap_or(app.promotion_limit);
     app.promotion = Some(Promotion {
         number: at,

@@ -106,7 +106,7 @@ fn wanted(app: &App, seen: &Observation) -> BTreeMap<WorkloadId, (Workload, u16)
                 }
                 Phase::Replacing(ReplaceStep::Starting) | Phase::Shifting | Phase::Draining => true,
             };
-            if due || kept_for_now(promotion, &workload) {
+            if due {
                 wanted.insert(workload.id.clone(), (workload, slots));
             }
         }
@@ -118,11 +118,6 @@ fn wanted(app: &App, seen: &Observation) -> BTreeMap<WorkloadId, (Workload, u16)
         }
     }
     wanted
-}
-
-/// A warm workload that a promotion keeps stays from its first moment on.
-fn kept_for_now(promotion: &Promotion, workload: &Workload) -> bool {
-    promotion.phase == Phase::Preparing && workload.id.attempt != promotion.number
 }
 
 /// What must not run twice comes up again only when the engine holds nothing else of its service.

@@ -1,9 +1,11 @@
-//! Workloads on their way out: warm for a while, then only until their requests ended.
+//! Workloads on their way out: warm for a while, then only until their requests ended. One that a promotion keeps stays
+//! listed until that has succeeded, so that a way back finds it as it was.
 
 use crate::id::{Slot, WorkloadId};
 use crate::model::{App, Observation, Retiring, Timestamp};
 
 use super::gate::stale;
+use super::shape::kept;
 use super::step::{in_flight, unacknowledged};
 use super::waiting::{Part, Waiting};
 use super::{Transition, Verdict};
@@ -11,7 +13,7 @@ use super::{Transition, Verdict};
 /// Lets go of the first workload that has nothing more to do.
 pub(super) fn step(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
     let mut waiting = Vec::new();
-    for (id, retiring) in &app.retiring {
+    for (id, retiring) in app.retiring.iter().filter(|(id, _)| !kept(app, id)) {
         match outstanding(app, id, retiring, seen, now) {
             None => {
                 return Verdict::Go(Transition::Retire {

@@ -66,6 +66,16 @@ pub(super) fn serves(app: &App, id: &WorkloadId) -> bool {
     serving(app, &id.service).is_some_and(|workload| workload.id == *id)
 }
 
+/// Whether a promotion on its way forward keeps a workload that was on its way out.
+pub(super) fn kept(app: &App, id: &WorkloadId) -> bool {
+    let Some(promotion) = &app.promotion else {
+        return false;
+    };
+    let forward = !matches!(promotion.phase, Phase::RollingBack { .. });
+    let planned = promotion.services.get(&id.service);
+    forward && matches!(planned, Some(Planned::Keep { workload, .. }) if workload.id == *id)
+}
+
 /// The workload that serves for a service.
 pub(super) fn serving<'a>(app: &'a App, name: &ServiceName) -> Option<&'a Workload> {
     app.serving.as_ref()?.workloads.get(name)

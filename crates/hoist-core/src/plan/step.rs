@@ -9,7 +9,7 @@ use crate::model::{
 
 use super::gate::{Begun, Gate, gate, lost, stale};
 use super::shape::{
-    held, held_by_engine, others, replaces, restoring, routed, serves, service_of, serving,
+    held, held_by_engine, kept, others, replaces, restoring, routed, serves, service_of, serving,
     targets, withdrawn,
 };
 use super::waiting::{Part, Waiting};
@@ -196,19 +196,12 @@ fn make_room(
         let (id, release) = (id.clone(), retiring.release.clone());
         bytes(app, &Workload { id, release }, retiring.slots)
     };
-    let room = app
-        .retiring
-        .iter()
-        .map(warm)
-        .fold(free_bytes, u64::saturating_add);
+    let free = || app.retiring.iter().filter(|(id, _)| !kept(app, id));
+    let room = free().map(warm).fold(free_bytes, u64::saturating_add);
     let idle = |(id, retiring): &(&WorkloadId, &Retiring)| {
         in_flight(app, seen, retiring.since, |other, _| other == *id) == Some(0)
     };
-    let idle = app
-        .retiring
-        .iter()
-        .find(idle)
-        .filter(|_| room >= needed_bytes);
+    let idle = free().find(idle).filter(|_| room >= needed_bytes);
     if let Some((workload, _)) = idle {
         let workload = workload.clone();
         return Verdict::Go(Transition::Retire { workload });
@@ -444,10 +437,7 @@ fn rolling_back(
             let command =
                 seen.engine.release_commands.get(&promotion.number) == Some(&TaskStatus::Running);
             let mut waiting = stale(seen, promotion.since, &[Part::Engine]);
-            let own = |id: &&WorkloadId| {
-                !serves(app, id)
-                    && targets(app, promotion).any(|(_, workload, _)| workload.id == **id)
-            };
+            let own = |id: &&WorkloadId| id.attempt == promotion.number;
             waiting.extend(gone(held_by_engine(app, seen).filter(own), Some(until)));
             waiting.extend(command.then_some(Waiting::ReleaseCommandStop));
             match waiting.is_empty() || (late && !command) {
