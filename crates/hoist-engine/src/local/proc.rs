@@ -47,6 +47,21 @@ pub(super) fn started(pid: i32) -> Option<u64> {
     stat(pid).map(|stat| stat.started)
 }
 
+/// Whether a signal would do to a process what it does by default: not caught, not ignored, not held back.
+pub(super) fn leaves_to_default(pid: i32, signal: u32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    let mask = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let masks = ["SigBlk:", "SigIgn:", "SigCgt:"].map(mask);
+    masks
+        .iter()
+        .all(|mask| mask.is_some_and(|mask| mask & (1 << (signal - 1)) == 0))
+}
+
 fn all() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -151,7 +166,11 @@ fn listener(line: &str, ours: &BTreeSet<u64>) -> Option<u16> {
 /// CPU time in nanoseconds and resident memory in bytes of these processes together.
 pub(super) fn usage(pids: &[i32]) -> (u64, u64) {
     const TICK_NANOS: u64 = 10_000_000;
-    const PAGE: u64 = 4_096;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    let page = page
+        .ok()
+        .flatten()
+        .map_or(4_096, |page| page.unsigned_abs());
     let (mut cpu, mut memory) = (0, 0);
     for pid in pids {
         cpu += stat(*pid).map_or(0, |stat| stat.ticks * TICK_NANOS);
@@ -160,7 +179,7 @@ pub(super) fn usage(pids: &[i32]) -> (u64, u64) {
             .split_whitespace()
             .nth(1)
             .and_then(|pages| pages.parse::<u64>().ok());
-        memory += resident.unwrap_or(0) * PAGE;
+        memory += resident.unwrap_or(0) * page;
     }
     (cpu, memory)
 }
@@ -205,5 +224,14 @@ mod tests {
         assert!(descendants_of(nix::unistd::getppid().as_raw()).contains(&me));
         assert!(in_namespace_of(me).contains(&me));
         assert!(usage(&[me]).1 > 0);
+        // The standard library ignores the one and leaves the other alone.
+        assert!(!leaves_to_default(
+            me,
+            nix::sys::signal::Signal::SIGPIPE as u32
+        ));
+        assert!(leaves_to_default(
+            me,
+            nix::sys::signal::Signal::SIGUSR2 as u32
+        ));
     }
 }

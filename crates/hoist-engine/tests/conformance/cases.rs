@@ -48,6 +48,8 @@ pub(crate) fn all() -> Vec<Case> {
         logs_stay_below_their_limit["real"],
         children_end_with_their_process["real"],
         a_shell_is_stopped_at_once["real"],
+        a_program_without_a_handler_is_stopped_at_once["real"],
+        a_shell_waits_for_its_polite_child["real", "pid"],
         a_stop_needs_no_answer["real"],
         a_slug_never_changes_and_each_life_begins_with_it["real"],
         a_writable_tree_keeps_changes["real"],
@@ -579,6 +581,48 @@ async fn a_shell_is_stopped_at_once(bench: &mut dyn Bench) {
         "{:?}",
         begin.elapsed()
     );
+}
+
+async fn a_program_without_a_handler_is_stopped_at_once(bench: &mut dyn Bench) {
+    let id = release_command(1);
+    let mut spec = task(bench, &id, "");
+    spec.process.argv = ["/bin/sh", "-c", "echo up; exec sleep 1000"]
+        .map(str::to_owned)
+        .into();
+    bench.engine().run(&spec).await.unwrap();
+    let process = until(bench, "the task", |seen| {
+        seen.task_processes.get(&id).cloned()
+    })
+    .await;
+    logged(bench, &process, "o up").await;
+    let begin = Instant::now();
+    bench.engine().stop_task(&id).await.unwrap();
+    let exit = ended(bench, &id).await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert_eq!((exit.code, exit.signal), (143, Some(15)));
+}
+
+/// Ending the shell would end its namespace, and the child in the middle of its last words.
+async fn a_shell_waits_for_its_polite_child(bench: &mut dyn Bench) {
+    let id = release_command(1);
+    let mut spec = task(bench, &id, "");
+    let polite = "trap 'sleep 0.5; echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+    let script = format!("sh -c \"{polite}\" & wait; wait; echo after");
+    spec.process.argv = ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    bench.engine().run(&spec).await.unwrap();
+    let process = until(bench, "the task", |seen| {
+        seen.task_processes.get(&id).cloned()
+    })
+    .await;
+    logged(bench, &process, "o up").await;
+    bench.engine().stop_task(&id).await.unwrap();
+    ended(bench, &id).await;
+    let lines = log(bench, &process);
+    assert!(lines.contains(&"o bye".to_owned()), "{lines:?}");
 }
 
 async fn a_stop_needs_no_answer(bench: &mut dyn Bench) {

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
     Gid, Pid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setgroups, sethostname, setpgid,
@@ -207,6 +207,10 @@ fn execute(spec: &Spec, argv: &[String], env: &File, fault: Option<&PipeWriter>)
         let files = files.min(FILES_MAX);
         setrlimit(Resource::RLIMIT_NOFILE, files, files).map_err(Fault::of("limit open files"))?;
         setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Fault::of("limit core files"))?;
+        sys::default_signals();
+        SigSet::empty()
+            .thread_set_mask()
+            .map_err(Fault::of("unblock the signals"))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(variables);
         Ok(command)

@@ -2,6 +2,8 @@
 //!
 //! Whatever changes is written to the state file before anybody is told; the rack reads files and needs no answer.
 
+mod ending;
+
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
@@ -62,6 +64,10 @@ struct Supervisor {
     pause: Duration,
     restart_at: Option<Instant>,
     kill_at: Option<Instant>,
+    /// When to look whether the first process cannot hear a stop.
+    deaf_at: Option<Instant>,
+    /// Whether it could not, and was killed in place of the signal.
+    was_deaf: bool,
     limit_at: Option<Instant>,
     unwritten: bool,
 }
@@ -166,6 +172,8 @@ impl Supervisor {
             pause: BACKOFF_FIRST,
             restart_at: None,
             kill_at: None,
+            deaf_at: None,
+            was_deaf: false,
             limit_at,
             unwritten: false,
             spec,
@@ -309,11 +317,17 @@ impl Supervisor {
     fn next_deadline(&self) -> Option<Instant> {
         let checks = self.checks.iter().map(|check| check.until);
         let retry = self.unwritten.then(|| Instant::now() + RETRY);
-        [self.restart_at, self.kill_at, self.limit_at, retry]
-            .into_iter()
-            .flatten()
-            .chain(checks)
-            .min()
+        [
+            self.restart_at,
+            self.kill_at,
+            self.deaf_at,
+            self.limit_at,
+            retry,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(checks)
+        .min()
     }
 
     /// Does what the time asks for.
@@ -332,6 +346,9 @@ impl Supervisor {
         if past(self.kill_at) {
             self.kill_at = None;
             self.kill_everything();
+        }
+        if past(self.deaf_at) {
+            self.end_the_deaf();
         }
         for check in &mut self.checks {
             if check.until <= now {
@@ -416,6 +433,7 @@ impl Supervisor {
         self.hear_fault();
         self.log.flush();
         let fault = self.fault.take().filter(|heard| !heard.is_empty());
+        let (code, signal) = self.as_if_heard(code, signal);
         self.ended(
             code,
             signal,
@@ -483,62 +501,6 @@ impl Supervisor {
         self.pause = (self.pause * 2).min(BACKOFF_LONGEST);
         self.state.phase = Phase::Waiting;
         self.record();
-    }
-
-    fn stop(&mut self) {
-        match self.state.phase {
-            Phase::Running | Phase::Made => {
-                self.state.phase = Phase::Stopping;
-                self.kill_at = Some(Instant::now() + Duration::from_millis(self.spec.grace_ms));
-                self.record();
-                self.signal(Signal::SIGTERM);
-            }
-            Phase::Waiting => self.state.phase = Phase::Ended,
-            Phase::Stopping | Phase::Ended => {}
-        }
-    }
-
-    /// Everything that the process is. Signals go to each, because a shell that is the first of its namespace ignores
-    /// them and passes nothing on.
-    fn members(&self) -> Vec<i32> {
-        match &self.child {
-            _ if self.cgroups.lists() => self.cgroups.members(),
-            Some(child) if self.spec.plan.pid => proc::in_namespace_of(child.pid),
-            None if self.spec.plan.pid => Vec::new(),
-            // We adopt its orphans, so everything of it descends from us.
-            _ => proc::descendants_of(std::process::id() as i32),
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        for pid in self.members() {
-            let _ = kill(Pid::from_raw(pid), signal);
-        }
-    }
-
-    fn kill_everything(&self) {
-        /// Each round catches what was forked during the one before.
-        const ROUNDS: usize = 20;
-        if let Some(child) = &self.child {
-            let _ = kill(Pid::from_raw(child.pid), Signal::SIGKILL);
-        }
-        if self.spec.plan.pid && !self.cgroups.lists() {
-            return;
-        }
-        for _ in 0..ROUNDS {
-            let living: Vec<i32> = self
-                .members()
-                .into_iter()
-                .filter(|pid| proc::lives(*pid))
-                .collect();
-            if living.is_empty() {
-                return;
-            }
-            for pid in living {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     fn accept(&mut self) {

@@ -145,6 +145,15 @@ pub(super) fn drop_capability_bounds() {
     }
 }
 
+/// Gives every signal its default action, whatever the shim, the rack and who started it made of them.
+pub(super) fn default_signals() {
+    const LAST: libc::c_int = 64;
+    for signal in 1..=LAST {
+        // SAFETY: installs no code of ours; numbers that cannot be changed are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Closes every descriptor above the three standard ones.
 ///
 /// Call only where no value that owns a descriptor is used afterwards: at the very start, and just before an exec.

@@ -1,0 +1,106 @@
+//! How a process comes to its end: the signal to all of it, the first process that cannot hear it, and the kill.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Supervisor;
+use crate::local::proc;
+use crate::local::record::Phase;
+
+/// Pause between looks at a first process that may be deaf.
+const DEAF_PAUSE: Duration = Duration::from_millis(20);
+
+impl Supervisor {
+    /// Begins the end that a user or the rack wants. Idempotent.
+    pub(super) fn stop(&mut self) {
+        match self.state.phase {
+            Phase::Running | Phase::Made => {
+                self.state.phase = Phase::Stopping;
+                let now = Instant::now();
+                self.kill_at = Some(now + Duration::from_millis(self.spec.grace_ms));
+                self.deaf_at = self.spec.plan.pid.then_some(now);
+                self.record();
+                for pid in self.members() {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                }
+            }
+            Phase::Waiting => self.state.phase = Phase::Ended,
+            Phase::Stopping | Phase::Ended => {}
+        }
+    }
+
+    /// Everything that the process is. Signals go to each, because a shell that is the first of its namespace ignores
+    /// them and passes nothing on.
+    fn members(&self) -> Vec<i32> {
+        match &self.child {
+            _ if self.cgroups.lists() => self.cgroups.members(),
+            Some(child) if self.spec.plan.pid => proc::in_namespace_of(child.pid),
+            None if self.spec.plan.pid => Vec::new(),
+            // We adopt its orphans, so everything of it descends from us.
+            _ => proc::descendants_of(std::process::id() as i32),
+        }
+    }
+
+    fn living(&self) -> Vec<i32> {
+        let mut members = self.members();
+        members.retain(|pid| proc::lives(*pid));
+        members
+    }
+
+    /// Ends a first process that the signal did not reach.
+    ///
+    /// The kernel withholds a signal without a handler from the first process of a namespace, where it would have ended
+    /// any other. Once that process is the last one, it gets what the signal would have done.
+    pub(super) fn end_the_deaf(&mut self) {
+        let Some(child) = self
+            .child
+            .as_ref()
+            .filter(|_| self.state.phase == Phase::Stopping)
+        else {
+            self.deaf_at = None;
+            return;
+        };
+        if self.living() == [child.pid]
+            && proc::leaves_to_default(child.pid, Signal::SIGTERM as u32)
+        {
+            let _ = kill(Pid::from_raw(child.pid), Signal::SIGKILL);
+            self.was_deaf = true;
+            self.deaf_at = None;
+        } else {
+            self.deaf_at = Some(Instant::now() + DEAF_PAUSE);
+        }
+    }
+
+    /// The exit of a process as it would have been, had it heard the signal.
+    pub(super) fn as_if_heard(&self, code: i32, signal: Option<i32>) -> (i32, Option<i32>) {
+        if self.was_deaf && signal == Some(Signal::SIGKILL as i32) {
+            let term = Signal::SIGTERM as i32;
+            return (128 + term, Some(term));
+        }
+        (code, signal)
+    }
+
+    /// Kills all of it, and waits a moment for it to be gone.
+    pub(super) fn kill_everything(&self) {
+        /// Each round catches what was forked during the one before.
+        const ROUNDS: usize = 20;
+        if let Some(child) = &self.child {
+            let _ = kill(Pid::from_raw(child.pid), Signal::SIGKILL);
+        }
+        if self.spec.plan.pid && !self.cgroups.lists() {
+            return;
+        }
+        for _ in 0..ROUNDS {
+            let living = self.living();
+            if living.is_empty() {
+                return;
+            }
+            for pid in living {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
