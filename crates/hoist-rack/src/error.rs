@@ -214,6 +214,9 @@ impl RackError {
             }
             Self::HostTaken { .. } => "choose another name".to_owned(),
             Self::Command(error) => return command_hint(error),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                "choose another address, or find who has it with `ss -ltnp`".to_owned()
+            }
             error if error.code() == ErrorCode::StorageFull => {
                 "free space on the rack's disk; what serves goes on serving".to_owned()
             }

@@ -1,7 +1,7 @@
 //! The words of events, phases and outcomes: one word each, the same everywhere.
 
 use hoist_core::id::SlotId;
-use hoist_core::model::{App, Outcome, Phase, Reason, ResizeStage};
+use hoist_core::model::{App, Outcome, Phase, Reason, ReplaceStep, ResizeStage};
 use hoist_core::plan::{self, AppStatus, Transition};
 
 /// Where an event line comes from: `system/local/web.1`.
@@ -68,10 +68,7 @@ pub(super) fn transition_words(
                 "release:start",
                 format!("starting the processes of {target}"),
             ),
-            Phase::Replacing(_) => (
-                "release:replace",
-                "replacing what must not run twice; its requests are held".to_owned(),
-            ),
+            Phase::Replacing(step) => ("release:replace", replace_words(*step).to_owned()),
             Phase::Shifting => (
                 "release:shift",
                 format!("all ready: moving traffic to {target}"),
@@ -137,6 +134,14 @@ pub(super) fn transition_words(
         Transition::Stopped => ("app:stop", "stopped".to_owned()),
         Transition::RouterChanged { .. } | Transition::Deleted => return None,
     })
+}
+
+fn replace_words(step: ReplaceStep) -> &'static str {
+    match step {
+        ReplaceStep::Draining => "holding requests of what must not run twice",
+        ReplaceStep::Stopping => "stopping the old processes of what must not run twice",
+        ReplaceStep::Starting => "starting the new processes of what must not run twice",
+    }
 }
 
 /// What serves after a promotion ended, in a few words.
