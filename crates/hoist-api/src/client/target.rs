@@ -198,4 +198,16 @@ mod tests {
                 .contains("ssh -NL 443:")
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_answered_without_its_token(text in "[:@/a-z0-9.\\[\\] -]{0,30}") {
+            let token = "hush-hush";
+            let shown = match Target::parse(&format!("http://:{token}@{text}")) {
+                Ok(target) => target.to_string(),
+                Err(error) => error.to_string(),
+            };
+            proptest::prop_assert!(!shown.contains(token), "{}", shown);
+        }
+    }
 }
