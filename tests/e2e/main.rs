@@ -2,9 +2,12 @@
 //! own; what a user reads is part of it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod bad_input;
 mod deploying;
+mod going_back;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod looking;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,7 +20,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 type Story = (&'static str, fn() -> Result<()>);
 
 fn main() -> ExitCode {
-    let stories = [("deploying", deploying::STORIES)];
+    let stories = [
+        ("deploying", deploying::STORIES),
+        ("going_back", going_back::STORIES),
+        ("looking", looking::STORIES),
+        ("bad_input", bad_input::STORIES),
+    ];
     let mut trials = Vec::new();
     for (part, stories) in stories {
         for (name, story) in stories {
