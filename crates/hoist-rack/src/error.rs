@@ -137,6 +137,15 @@ pub enum RackError {
         #[source]
         source: std::io::Error,
     },
+    /// The router's address cannot be listened on.
+    #[error("the router cannot listen on {address}")]
+    RouterPort {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// Another rack runs on the data directory.
     #[error("another rack runs on {data_dir} ({holder})", data_dir = data_dir.display())]
     Busy {
@@ -187,7 +196,7 @@ impl RackError {
             Self::Engine(_) => ErrorCode::Unsupported,
             Self::Io { source, .. } if is_full(source) => ErrorCode::StorageFull,
             Self::Stopping | Self::Busy { .. } => ErrorCode::Unavailable,
-            Self::Secret(_) | Self::Io { .. } => ErrorCode::Internal,
+            Self::Secret(_) | Self::Io { .. } | Self::RouterPort { .. } => ErrorCode::Internal,
         }
     }
 
@@ -213,6 +222,12 @@ impl RackError {
                     .to_owned()
             }
             Self::HostTaken { .. } => "choose another name".to_owned(),
+            Self::Store(StoreError::Newer { .. }) => {
+                "use the newer program again, or another --data-dir; nothing was changed".to_owned()
+            }
+            Self::RouterPort { .. } => {
+                "choose another address with --router, or find who has it with `ss -ltnp`".to_owned()
+            }
             Self::Command(error) => return command_hint(error),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 "choose another address, or find who has it with `ss -ltnp`".to_owned()

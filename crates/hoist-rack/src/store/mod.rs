@@ -106,7 +106,7 @@ pub enum StoreError {
     },
     /// The store was written by a newer Hoist.
     #[error(
-        "the store has version {version}, this program knows versions up to {known}: use the newer program, or another data directory"
+        "the store has version {version}, of a newer program; this one knows versions up to {known}"
     )]
     Newer {
         /// The store's version.
