@@ -1,8 +1,9 @@
 //! Weighs the local engine: how fast a process starts, and what its shim costs.
 //!
-//! `cargo run -p hoist-engine --example weigh -- [processes]`
+//! `cargo run -p hoist-engine --example weigh -- [processes] [program whose shim is weighed]`
 #![allow(clippy::unwrap_used, reason = "a tool for developers")]
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hoist_core::id::{ReleaseId, Version, WorkloadId};
@@ -18,17 +19,23 @@ fn main() {
     let count = first
         .and_then(|word| word.to_str()?.parse().ok())
         .unwrap_or(20);
+    let me = std::env::current_exe().unwrap();
+    let program = args
+        .next()
+        .map_or(me, |program| std::fs::canonicalize(program).unwrap());
     tokio::runtime::Runtime::new()
         .unwrap()
-        .block_on(weigh(count));
+        .block_on(weigh(count, program));
 }
 
-async fn weigh(count: u16) {
+async fn weigh(count: u16, program: PathBuf) {
     let dir = std::env::temp_dir().join(format!("hoist-weigh-{}", std::process::id()));
     let slug = dir.join("slug");
     std::fs::create_dir_all(&slug).unwrap();
+    let mut config = LocalConfig::new(dir.join("data"));
+    config.shim.program = program.clone();
     let begin = Instant::now();
-    let engine = LocalEngine::open(LocalConfig::new(dir.join("data"))).unwrap();
+    let engine = LocalEngine::open(config).unwrap();
     println!("open: {:?}", begin.elapsed());
     let mut times: Vec<(Duration, Duration)> = Vec::new();
     for number in 1..=count {
@@ -57,11 +64,11 @@ async fn weigh(count: u16) {
         begin.elapsed()
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let pss = shims()
+    let pss = shims(&program)
         .into_iter()
         .map(|pid| smaps(pid, "Pss:"))
         .collect::<Vec<u64>>();
-    let private = shims()
+    let private = shims(&program)
         .into_iter()
         .map(|pid| smaps(pid, "Private_Dirty:"))
         .sum::<u64>();
@@ -80,7 +87,7 @@ async fn weigh(count: u16) {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
-fn spec(dir: &std::path::Path, number: u64) -> WorkloadSpec {
+fn spec(dir: &Path, number: u64) -> WorkloadSpec {
     WorkloadSpec {
         id: WorkloadId {
             app: "weigh".parse().unwrap(),
@@ -108,12 +115,13 @@ fn spec(dir: &std::path::Path, number: u64) -> WorkloadSpec {
     }
 }
 
-/// The shims of this program.
-fn shims() -> Vec<u32> {
-    let me = std::fs::read_link("/proc/self/exe").unwrap();
+/// The shims of a program.
+fn shims(program: &Path) -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == me))
+        .filter(|pid| {
+            std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
+        })
         .filter(|pid| {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
                 .is_ok_and(|name| name == "hoist-shim\n")

@@ -7,6 +7,7 @@
 //!     spec.json   what it is started with, without the values of variables
 //!     state.json  how it stands
 //!     lock        held by the living shim, and before it by the rack that makes the directory
+//!     begun       a shim has taken over; a second one never does
 //!     stop        asked to stop, for good; survives everything
 //!     sock        where the shim listens
 //!     layer/      what the process wrote over its slug
@@ -30,6 +31,8 @@ pub(super) const STATE: &str = "state.json";
 pub(super) const LOCK: &str = "lock";
 pub(super) const STOP: &str = "stop";
 pub(super) const SOCKET: &str = "sock";
+/// Says that a shim took the directory over; only one ever does.
+pub(super) const BEGUN: &str = "begun";
 /// What the shim itself has to say, when it goes wrong.
 pub(super) const SHIM_LOG: &str = "shim.log";
 /// The engine's socket for hints, as a shim reaches it from its working directory: short, however deep the data lies.

@@ -8,6 +8,7 @@ mod capabilities;
 mod cgroup;
 mod client;
 mod layout;
+mod nursery;
 mod observe;
 mod ports;
 mod proc;
@@ -36,6 +37,7 @@ use crate::{
     Capabilities, Engine, EngineError, RestartPolicy, Seen, TaskId, TaskSpec, Usage, WorkloadSpec,
 };
 use layout::{Layout, STATE, is_marked};
+use nursery::Nursery;
 use observe::Standing;
 use record::{PROTOCOL, State};
 use shim::{Answer, Found, Request};
@@ -123,6 +125,7 @@ struct Inner {
     config: LocalConfig,
     layout: Layout,
     found: Found,
+    nursery: Nursery,
     /// One maker at a time: ports and users are given out under it.
     making: Mutex<()>,
 }
@@ -148,10 +151,12 @@ impl LocalEngine {
         let capabilities = capabilities::describe(&found, &config);
         let hints = Arc::new(Notify::new());
         let listener = listen(&layout, Arc::clone(&hints)).map_err(failed)?;
+        let nursery = Nursery::new(config.shim.clone());
         let inner = Arc::new(Inner {
             config,
             layout,
             found,
+            nursery,
             making: Mutex::new(()),
         });
         let engine = Self {

@@ -7,17 +7,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use hoist_core::id::{AppName, ProcessId};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::layout::{SHIM_LOG, SPEC, STATE, open_lock, random_bytes};
+use super::layout::{SPEC, STATE, open_lock, random_bytes};
 use super::record::{self, PROTOCOL, Phase, Spec, State, TreeRecord};
 use super::{Inner, ports, tree, uids};
 use crate::logfile;
@@ -74,7 +73,7 @@ pub(super) fn start(inner: &Inner, start: &Start) -> Result<bool, EngineError> {
             return Err(failed(error));
         }
     }
-    let launched = sync_parent(start).and_then(|()| launch(inner, &start.dir, lock, env));
+    let launched = sync_parent(start).and_then(|()| inner.nursery.start(&start.dir, &lock, &env));
     launched.map(|()| true).map_err(|error| {
         let _ = inner.layout.discard(&start.dir);
         failed(error)
@@ -257,30 +256,6 @@ fn sync_parent(start: &Start) -> io::Result<()> {
     match (start.limit, start.dir.parent()) {
         (Some(_), Some(parent)) => File::open(parent)?.sync_all(),
         _ => Ok(()),
-    }
-}
-
-/// Starts the shim and waits until it has left our family, which it does at once.
-fn launch(inner: &Inner, dir: &Path, lock: File, env: File) -> io::Result<()> {
-    let log = File::options()
-        .append(true)
-        .create(true)
-        .open(dir.join(SHIM_LOG))?;
-    let mut child = inner
-        .config
-        .shim
-        .command(&[dir.as_os_str()])
-        .stdin(Stdio::from(OwnedFd::from(lock)))
-        .stdout(Stdio::from(OwnedFd::from(env)))
-        .stderr(Stdio::from(log))
-        .spawn()?;
-    let status = child.wait()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!(
-            "the supervisor ended with {status}"
-        )))
     }
 }
 

@@ -5,10 +5,11 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::sched::CloneFlags;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// Which side of a clone one is on.
 pub(super) enum Side {
@@ -152,6 +153,32 @@ pub(super) fn default_signals() {
         // SAFETY: installs no code of ours; numbers that cannot be changed are refused.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Receives one message with the descriptors that come along. None when the other side is gone.
+pub(super) fn receive(socket: BorrowedFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+    const FILES_MAX: usize = 4;
+    /// A path, and some more.
+    const TEXT_MAX: usize = 8 << 10;
+    let mut text = vec![0; TEXT_MAX];
+    let mut space = nix::cmsg_space!([RawFd; FILES_MAX]);
+    let mut slices = [IoSliceMut::new(&mut text)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    let count = message.bytes;
+    let mut files = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
+            files.extend(
+                received
+                    .into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
+        }
+    }
+    text.truncate(count);
+    Ok((count > 0).then_some((text, files)))
 }
 
 /// Closes every descriptor above the three standard ones.

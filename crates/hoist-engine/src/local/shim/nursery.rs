@@ -1,0 +1,133 @@
+//! Where shims come from: one process of the rack, started once, that is cloned for each new shim.
+//!
+//! Starting a program of our size anew costs milliseconds and, for its relocated pages, a megabyte each time; a clone
+//! shares those pages with all its siblings. The nursery ends with the rack; the shims, which it lets go of at once, do not.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+
+use super::Fault;
+use super::supervise;
+use super::sys::{self, Side};
+use crate::local::layout::{BEGUN, SHIM_LOG};
+
+/// What the rack is answered when a shim was started; anything else says what went wrong.
+pub(in crate::local) const STARTED: &[u8] = b"started";
+
+/// Serves the rack on standard input until it is gone.
+pub(super) fn run() -> i32 {
+    sys::close_all_but_standard();
+    if let Err(fault) = settle() {
+        eprintln!("hoist shim: {fault}");
+        return 1;
+    }
+    loop {
+        let socket = io::stdin();
+        match sys::receive(socket.as_fd()) {
+            Ok(Some((dir, files))) => {
+                let answer = match bear(PathBuf::from(std::ffi::OsString::from_vec(dir)), files) {
+                    Ok(()) => STARTED.to_vec(),
+                    Err(fault) => fault.to_string().into_bytes(),
+                };
+                if nix::unistd::write(socket.as_fd(), &answer).is_err() {
+                    return 0;
+                }
+            }
+            // The rack is gone.
+            Ok(None) => return 0,
+            Err(error) => {
+                eprintln!("hoist shim: could not hear the rack: {error}");
+                return 1;
+            }
+        }
+    }
+}
+
+/// Makes ready for what all shims have in common: only SIGKILL ends one.
+fn settle() -> Result<(), Fault> {
+    let mut blocked = SigSet::empty();
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGPIPE,
+        Signal::SIGQUIT,
+        Signal::SIGCHLD,
+    ] {
+        blocked.add(signal);
+    }
+    blocked
+        .thread_block()
+        .map_err(Fault::of("block the signals"))?;
+    // A terminal's Ctrl-C is for the rack, and the end of the rack is enough for us.
+    let _ = setsid();
+    let _ = prctl::set_name(c"hoist-nursery");
+    Ok(())
+}
+
+/// Clones a shim and lets go of it.
+fn bear(dir: PathBuf, files: Vec<OwnedFd>) -> Result<(), Fault> {
+    match sys::clone_process(CloneFlags::empty(), None).map_err(Fault::of("start a supervisor"))? {
+        Side::Parent { pid, .. } => match super::wait_code(pid) {
+            0 => Ok(()),
+            _ => Err(Fault::new("let go of a supervisor")),
+        },
+        Side::Child => {
+            // In between, so that the shim is nobody's child and leads no session.
+            let let_go = setsid().is_ok();
+            match sys::clone_process(CloneFlags::empty(), None) {
+                Ok(Side::Child) => sys::exit_now(live(&dir, files)),
+                Ok(Side::Parent { .. }) if let_go => sys::exit_now(0),
+                _ => sys::exit_now(1),
+            }
+        }
+    }
+}
+
+/// The life of a shim.
+fn live(dir: &Path, files: Vec<OwnedFd>) -> i32 {
+    let _ = prctl::set_name(c"hoist-shim");
+    match take_over(dir, files) {
+        Ok((lock, env)) => supervise::run(lock, env),
+        Err(fault) => {
+            eprintln!("hoist shim: {fault}");
+            1
+        }
+    }
+}
+
+/// Takes the state directory over: at most one shim ever does.
+fn take_over(dir: &Path, files: Vec<OwnedFd>) -> Result<(File, File), Fault> {
+    chdir(dir).map_err(Fault::of("enter the state directory"))?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(Fault::of("open /dev/null"))?;
+    dup2_stdin(&null).map_err(Fault::of("let go of the rack"))?;
+    dup2_stdout(&null).map_err(Fault::of("let go of the rack"))?;
+    let log = nix::fcntl::open(
+        SHIM_LOG,
+        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::from_bits_truncate(0o600),
+    );
+    if let Ok(log) = log {
+        dup2_stderr(&log).map_err(Fault::of("open the supervisor's log"))?;
+    }
+    let mut files = files.into_iter().map(File::from);
+    let (Some(lock), Some(env)) = (files.next(), files.next()) else {
+        return Err(Fault::new("find the lock and the variables"));
+    };
+    // A rack that heard no answer asks again, and both would hold the same lock.
+    File::create_new(BEGUN).map_err(Fault::of("be the first supervisor here"))?;
+    Ok((lock, env))
+}
