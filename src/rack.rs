@@ -56,6 +56,16 @@ impl Running {
                 source: None,
             });
         }
+        if !options.listen.ip().is_loopback() {
+            return Err(RackError {
+                message: format!(
+                    "the API speaks plain HTTP, so it cannot listen on {}",
+                    options.listen
+                ),
+                hint: Some("listen on 127.0.0.1, and reach it through `ssh -L`".to_owned()),
+                source: None,
+            });
+        }
         let entered = enter(&options.data_dir).map_err(refused)?;
         let listener = TcpListener::bind(options.listen)
             .await

@@ -226,7 +226,8 @@ impl RackError {
                 "use the newer program again, or another --data-dir; nothing was changed".to_owned()
             }
             Self::RouterPort { .. } => {
-                "choose another address with --router, or find who has it with `ss -ltnp`".to_owned()
+                "choose another address with --router, or find who has it with `ss -ltnp`"
+                    .to_owned()
             }
             Self::Command(error) => return command_hint(error),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {

@@ -10,7 +10,7 @@ use hoist_api::endpoints as e;
 use hoist_api::sse::Streamed;
 use hoist_api::time::Time;
 use hoist_api::types as wire;
-use hoist_core::id::AppName;
+use hoist_core::id::{AppName, ServiceName};
 
 use super::call::{Call, JsonCall, json, parse, raw};
 use super::stream::{self, Sink};
@@ -65,9 +65,27 @@ async fn stream_logs(call: Call<e::LogStream>, _: Body) -> Result<Response, Rack
     let app: AppName = parse(&call.path.app)?;
     call.rack.app(&app)?;
     let (rack, query) = (call.rack, call.query);
+    if let Some(service) = &query.service {
+        refuse_unknown(&rack, &app, &parse(service)?)?;
+    }
     Ok(stream::respond(move |sink| {
         write_logs(rack, app, query, sink)
     }))
+}
+
+/// A service is known by a release in use, or by what it left in the log.
+fn refuse_unknown(rack: &Rack, app: &AppName, service: &ServiceName) -> Result<(), RackError> {
+    let entry = rack.app(app)?;
+    let in_use = |release: &hoist_core::model::Release| release.services.contains_key(service);
+    if entry.app.releases.values().any(in_use)
+        || logs::knows(&rack.layout.logs(app), service.as_str())
+    {
+        return Ok(());
+    }
+    Err(RackError::NoService {
+        app: app.clone(),
+        service: service.clone(),
+    })
 }
 
 type Item = Streamed<wire::LogLine, wire::Empty>;

@@ -91,13 +91,22 @@ impl Rack {
                     workload.is_some_and(|workload| workload.id == slot.workload)
                         && **probe == hoist_core::model::Probe::Ready
                 });
-                let resize = app.resizes.get(name).map(|resize| wire::Resize {
+                let under_way = app.resizes.get(name).map(|resize| wire::Resize {
                     from: resize.from,
                     to: resize.to,
                     began: time(resize.entered),
                     ended: None,
                     reason: None,
                 });
+                let ended = state.resized.get(&(app.name.clone(), name.clone()));
+                let ended = ended.map(|resize| wire::Resize {
+                    from: resize.from,
+                    to: resize.to,
+                    began: time(resize.began),
+                    ended: Some(time(resize.ended)),
+                    reason: resize.reason.clone(),
+                });
+                let resize = under_way.or(ended);
                 wire::Service {
                     name: name.to_string(),
                     desired: app.sizes.get(name).copied().unwrap_or(service.count),

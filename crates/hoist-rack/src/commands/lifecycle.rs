@@ -19,6 +19,7 @@ impl Rack {
         sizes: BTreeMap<ServiceName, u16>,
         actor: &Actor,
     ) -> Result<(), RackError> {
+        self.controller.forget_resizes(app);
         self.change(app, |after, at, now, commit| {
             plan::resize(after, &sizes, at, now)?;
             let text: Vec<_> = sizes

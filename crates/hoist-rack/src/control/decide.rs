@@ -6,8 +6,8 @@ use hoist_core::id::SlotId;
 use hoist_core::model::{App, Observation, Outcome, Phase, Reason, Timestamp};
 use hoist_core::plan::{self, Transition};
 
-use super::Controller;
 use super::words::{self, event_source};
+use super::{Controller, EndedResize};
 use crate::clock::wall;
 use crate::error::with_causes;
 use crate::logs;
@@ -67,6 +67,7 @@ impl Controller {
                 .extend(self.record_of(app, &after, transition, seen, now).await?);
         }
         let deleted = matches!(transition, Transition::Deleted);
+        self.remember_resize(app, transition, now);
         self.store.commit(commit, now).await?;
         if deleted {
             // The record is gone: what is left of the app's files has no owner, and a crash here leaves them to the next start.
@@ -76,6 +77,36 @@ impl Controller {
             }
         }
         Ok(())
+    }
+
+    /// Keeps how a resize ended, for whoever asked for it.
+    fn remember_resize(&self, app: &App, transition: &Transition, now: Timestamp) {
+        let (service, from, to, reason) = match transition {
+            Transition::Resized { service, from, to } => (service, *from, *to, None),
+            Transition::ResizeFailed {
+                service,
+                from,
+                to,
+                reason,
+            } => {
+                let reason = plan::explain::explain_reason(reason);
+                (service, *from, *to, Some(reason))
+            }
+            _ => return,
+        };
+        let began = app
+            .resizes
+            .get(service)
+            .map_or(now, |resize| resize.entered);
+        let ended = EndedResize {
+            from,
+            to,
+            began,
+            ended: now,
+            reason,
+        };
+        let key = (app.name.clone(), service.clone());
+        self.lock().resized.insert(key, ended);
     }
 
     fn events_of(

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hoist_core::id::{AppName, Version, WorkloadId};
+use hoist_core::id::{AppName, ServiceName, Version, WorkloadId};
 use hoist_core::model::{EngineLook, Observation, RouterLook, TaskStatus, Timestamp};
 use hoist_core::plan::{self, Verdict, Waiting};
 use hoist_engine::{Engine, Seen, TaskId};
@@ -89,6 +89,8 @@ pub struct LoopState {
     pub router_error: Option<String>,
     /// What each app in flight waits for.
     pub waiting: BTreeMap<AppName, Vec<Waiting>>,
+    /// How the last resize of each service ended, since the rack started.
+    pub resized: BTreeMap<(AppName, ServiceName), EndedResize>,
     /// Workloads that the engine refused for good, with its words.
     refused: BTreeMap<WorkloadId, String>,
     /// Apps whose volumes go when they are gone.
@@ -97,6 +99,21 @@ pub struct LoopState {
     pub failing: BTreeMap<String, String>,
     published: publish::Published,
     follower: Follower,
+}
+
+/// A resize that has ended.
+#[derive(Debug, Clone)]
+pub struct EndedResize {
+    /// The size before.
+    pub from: u16,
+    /// The size that was asked for.
+    pub to: u16,
+    /// When it began, on the rack's clock.
+    pub began: Timestamp,
+    /// When it ended, on the rack's clock.
+    pub ended: Timestamp,
+    /// Why the size before came back; none when it did not.
+    pub reason: Option<String>,
 }
 
 /// The parts that a controller is put together from.
@@ -337,6 +354,11 @@ impl Controller {
     /// Deletes an app's volumes once the app is gone. A rack that ends before forgets it, and keeps them.
     pub fn delete_volumes_with(&self, app: &AppName) {
         self.lock().volumes_too.insert(app.clone());
+    }
+
+    /// Forgets how earlier resizes of an app ended: a new one begins.
+    pub fn forget_resizes(&self, app: &AppName) {
+        self.lock().resized.retain(|(name, _), _| name != app);
     }
 
     /// Hosts in the table that the router runs, and whose they are.

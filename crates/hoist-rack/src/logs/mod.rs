@@ -87,6 +87,17 @@ pub fn last_lines(path: &Path, limit: usize) -> Vec<(u64, String, String)> {
     lines
 }
 
+/// Whether a service left lines in a directory.
+pub fn knows(directory: &Path, service: &str) -> bool {
+    let filter = Filter {
+        service: Some(service.to_owned()),
+        ..Filter::default()
+    };
+    files(directory)
+        .iter()
+        .any(|path| filter.wants(&source_of(path)))
+}
+
 /// Whether whole files are needed: a time was asked for, not a number of lines.
 fn whole(filter: &Filter) -> bool {
     filter.since.is_some()
