@@ -20,12 +20,15 @@ use super::waiting::Part;
 
 /// The actions that take reality towards `app`.
 pub fn converge(app: &App, seen: &Observation) -> Vec<Action> {
-    let wanted = wanted(app, seen);
+    let wanted = wanted(app);
     let mut actions = Vec::new();
     if let Some(promotion) = &app.promotion {
         actions.extend(release_command(app, promotion, seen));
     }
-    for (workload, slots) in wanted.values() {
+    let due = wanted
+        .values()
+        .filter(|(workload, _)| !waits_for_place(app, workload, seen));
+    for (workload, slots) in due {
         actions.extend(hold(app, workload, *slots, seen));
     }
     // A workload of an attempt that is newer than this state is none of this state's business.
@@ -92,7 +95,7 @@ fn release_command(app: &App, promotion: &Promotion, seen: &Observation) -> Opti
 }
 
 /// Workloads that must run, with their slots.
-fn wanted(app: &App, seen: &Observation) -> BTreeMap<WorkloadId, (Workload, u16)> {
+fn wanted(app: &App) -> BTreeMap<WorkloadId, (Workload, u16)> {
     let mut wanted = BTreeMap::new();
     if let Some(promotion) = &app.promotion {
         for (name, workload, slots) in targets(app, promotion) {
@@ -113,14 +116,15 @@ fn wanted(app: &App, seen: &Observation) -> BTreeMap<WorkloadId, (Workload, u16)
     }
     let withdrawn = withdrawn(app);
     for (name, workload) in app.serving.iter().flat_map(|serving| &serving.workloads) {
-        if !withdrawn.contains(name) && !waits_for_place(app, workload, seen) {
+        if !withdrawn.contains(name) {
             wanted.insert(workload.id.clone(), (workload.clone(), held(app, name)));
         }
     }
     wanted
 }
 
-/// What must not run twice comes up again only when the engine holds nothing else of its service.
+/// What must not run twice comes up again only when the engine holds nothing else of its service. Until then nothing is
+/// started; what runs of it already stays.
 fn waits_for_place(app: &App, workload: &Workload, seen: &Observation) -> bool {
     let Some(promotion) = &app.promotion else {
         return false;

@@ -11,6 +11,9 @@ use hoist_core::model::{
 
 use crate::random::Random;
 
+/// One life of a process: which, and how often it was started again before.
+pub type Life = (ProcessId, u32);
+
 /// What processes of one service of one release do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
@@ -292,7 +295,7 @@ impl Engine {
     }
 
     /// What a probe finds at one slot, with the incarnation that it asked.
-    pub fn probe(&self, slot: &SlotId, now: u64) -> Option<(u32, Probe)> {
+    pub fn probe(&self, slot: &SlotId, now: u64) -> Option<(Life, Probe)> {
         let workload = self.workloads.get(&slot.workload)?;
         let process = workload.slots.get(&slot.slot)?;
         let verdict = match (
@@ -313,7 +316,7 @@ impl Engine {
             (SimState::Running { .. }, _) => Probe::Unready(Unready::NotListening),
             _ => Probe::Unready(Unready::NotRunning),
         };
-        Some((process.restarts, verdict))
+        Some(((process.id.clone(), process.restarts), verdict))
     }
 }
 

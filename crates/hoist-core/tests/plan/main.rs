@@ -79,6 +79,7 @@ fn tell(seed: u64, defect: Option<Defect>) -> Told {
         ) = (0, 0, 0, 0);
     }
     let mut world = World::new(seed, faults, Planner::new(defect));
+    world.verbose = number("SEED").is_some();
     world.checks.flaky = faults.probe_flakes > 0;
     world.checks.prompt = prompt;
     users::populate(&mut world, mortal);

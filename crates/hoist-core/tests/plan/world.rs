@@ -10,7 +10,7 @@ use hoist_core::model::{
 use hoist_core::plan::{self, Action, Transition, Verdict};
 
 use crate::checks::Checks;
-use crate::engine::{Engine, SimState};
+use crate::engine::{Engine, Life, SimState};
 use crate::planner::{Defect, Planner};
 use crate::random::Random;
 use crate::router::{Router, Table};
@@ -36,7 +36,7 @@ enum Mail {
     Act(Action),
     Publish(Table),
     Engine(EngineLook),
-    Probes(Version, BTreeMap<SlotId, (u32, Probe)>),
+    Probes(Version, BTreeMap<SlotId, (Life, Probe)>),
     Router(RouterLook),
 }
 
@@ -45,7 +45,7 @@ enum Mail {
 struct Controller {
     down_until: u64,
     seen: Observation,
-    probes: BTreeMap<SlotId, (u32, Probe)>,
+    probes: BTreeMap<SlotId, (Life, Probe)>,
     published: Option<Table>,
 }
 
@@ -231,7 +231,7 @@ impl World {
         self.deliver();
     }
 
-    fn probe_all(&mut self) -> BTreeMap<SlotId, (u32, Probe)> {
+    fn probe_all(&mut self) -> BTreeMap<SlotId, (Life, Probe)> {
         let mut found = BTreeMap::new();
         for (id, workload) in &self.engine.workloads {
             for number in workload.slots.keys() {
@@ -284,17 +284,12 @@ impl World {
     /// A verdict counts only for the incarnation that the engine part names.
     fn join_probes(&mut self) {
         let Controller { seen, probes, .. } = &mut self.controller;
-        let same = |slot: &SlotId, incarnation: u32| {
-            let process = seen
-                .engine
-                .workloads
-                .get(&slot.workload)
-                .and_then(|slots| slots.get(&slot.slot));
-            process.is_some_and(|process| process.restarts == incarnation)
+        let same = |slot: &SlotId, (id, restarts): &Life| {
+            let slots = seen.engine.workloads.get(&slot.workload);
+            let process = slots.and_then(|slots| slots.get(&slot.slot));
+            process.is_some_and(|process| process.id == *id && process.restarts == *restarts)
         };
-        let slots = probes
-            .iter()
-            .filter(|(slot, (incarnation, _))| same(slot, *incarnation));
+        let slots = probes.iter().filter(|(slot, (life, _))| same(slot, life));
         let slots = slots
             .map(|(slot, (_, probe))| (slot.clone(), probe.clone()))
             .collect();
