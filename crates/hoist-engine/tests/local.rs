@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     match args.next() {
         Some(word) if word == "shim" => shim_main(args),
+        Some(word) if word == "rack" => local_only::rack(Path::new(&args.next().unwrap())),
         Some(word) if word == "app" => {
             let words: Vec<String> = args
                 .map(|word: OsString| word.into_string().unwrap())
@@ -125,18 +126,22 @@ impl LocalBench {
     }
 
     fn with(ceiling: Ceiling) -> Self {
+        let mut bench = Self::closed(ceiling);
+        bench.reopen();
+        bench
+    }
+
+    fn closed(ceiling: Ceiling) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Without a mount namespace, apps pass through here to their own directory.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let mut bench = Self {
+        Self {
             dir,
             engine: None,
             ceiling,
             reserved_ports: Vec::new(),
             deep: None,
-        };
-        bench.reopen();
-        bench
+        }
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -206,13 +211,7 @@ impl Bench for LocalBench {
     }
 
     fn alive(&self, token: &str) -> bool {
-        let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        entries
-            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-            .any(|line| {
-                line.split(|byte| *byte == 0)
-                    .any(|word| word == token.as_bytes())
-            })
+        self.count(token) > 0
     }
 
     fn real(&self) -> bool {
@@ -221,5 +220,19 @@ impl Bench for LocalBench {
 
     fn dir(&self) -> &Path {
         self.dir.path()
+    }
+}
+
+impl LocalBench {
+    /// How many processes have the token in their command.
+    fn count(&self, token: &str) -> usize {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        entries
+            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+            .filter(|line| {
+                line.split(|byte| *byte == 0)
+                    .any(|word| word == token.as_bytes())
+            })
+            .count()
     }
 }

@@ -16,7 +16,7 @@ use hoist_core::id::{AppName, ProcessId};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::layout::{SPEC, STATE, open_lock, random_bytes};
+use super::layout::{SPEC, STATE, is_held, open_lock, random_bytes};
 use super::record::{self, PROTOCOL, Phase, Spec, State, TreeRecord};
 use super::{Inner, ports, tree, uids};
 use crate::logfile;
@@ -74,10 +74,15 @@ pub(super) fn start(inner: &Inner, start: &Start) -> Result<bool, EngineError> {
         }
     }
     let launched = sync_parent(start).and_then(|()| inner.nursery.start(&start.dir, &lock, &env));
-    launched.map(|()| true).map_err(|error| {
-        let _ = inner.layout.discard(&start.dir);
-        failed(error)
-    })
+    drop(lock);
+    match launched {
+        // The answer may be lost and the shim there all the same: the lock knows.
+        Err(error) if !is_held(&start.dir) => {
+            let _ = inner.layout.discard(&start.dir);
+            Err(failed(error))
+        }
+        _ => Ok(true),
+    }
 }
 
 fn refuse_nonsense(inner: &Inner, process: &ProcessSpec) -> Result<(), EngineError> {

@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use hoist_core::id::Version;
+
 use hoist_engine::local::{Ceiling, state_dir_of, stop_everything};
-use hoist_engine::{Engine as _, Secret};
+use hoist_engine::{Engine as _, Secret, TaskId, TaskSpec, Tree, WorkloadSpec};
 use libtest_mimic::Trial;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::LocalBench;
 use super::conformance::Bench as _;
@@ -45,6 +51,14 @@ pub(crate) fn all() -> Vec<Trial> {
         trial(
             "a_deep_data_directory_is_no_obstacle",
             a_deep_data_directory_is_no_obstacle,
+        ),
+        trial(
+            "a_rack_killed_at_any_moment_loses_nothing",
+            a_rack_killed_at_any_moment_loses_nothing,
+        ),
+        trial(
+            "a_nursery_that_was_killed_is_replaced",
+            a_nursery_that_was_killed_is_replaced,
         ),
     ];
     if nix::unistd::geteuid().is_root() {
@@ -328,4 +342,121 @@ async fn a_full_disk_costs_lines_and_not_the_process(bench: LocalBench) {
     }
     assert_eq!(next, 30_000);
     assert!((10_000..29_000).contains(&lost), "{lost}");
+}
+
+/// The other program of the next case: a rack that holds five processes and runs a task, until it is killed.
+pub(crate) fn rack(dir: &Path) -> ! {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut bench = LocalBench::closed(Ceiling::Everything);
+        bench.deep = Some(dir.join("data"));
+        bench.reopen();
+        let token = dir.file_name().unwrap().to_str().unwrap();
+        let (workload, task) = crash_specs(&bench, dir, token);
+        println!("open");
+        bench.engine().run(&task).await.unwrap();
+        bench.engine().apply(&workload, 5).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    unreachable!("killed before")
+}
+
+fn crash_specs(bench: &LocalBench, dir: &Path, token: &str) -> (WorkloadSpec, TaskSpec) {
+    let mut workload = spec(bench, &workload("web", 1), "");
+    workload.process.argv = bench.command(token, "idle");
+    workload.process.tree = Tree::Slug(dir.join("slug"));
+    workload.process.log_dir = dir.join("logs");
+    let id = TaskId::ReleaseCommand(
+        "hello".parse().unwrap(),
+        Version {
+            epoch: 1,
+            number: 1,
+        },
+    );
+    let mut task = task(bench, &id, "");
+    task.process = workload.process.clone();
+    task.process.argv = bench.command("task", "say ran");
+    task.process.log_source = "task".into();
+    (workload, task)
+}
+
+async fn a_rack_killed_at_any_moment_loses_nothing(mut bench: LocalBench) {
+    const ROUNDS: u64 = 12;
+    for round in 0..ROUNDS {
+        let dir = bench.dir().join(token());
+        let token = dir.file_name().unwrap().to_str().unwrap().to_owned();
+        fs::create_dir_all(dir.join("slug")).unwrap();
+        let me = std::env::current_exe().unwrap();
+        let rack = Command::new(me)
+            .arg("rack")
+            .arg(&dir)
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut rack = rack.unwrap();
+        let mut line = String::new();
+        BufReader::new(rack.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        // From before the first directory is made until after the last shim has started.
+        tokio::time::sleep(Duration::from_millis(round * 7)).await;
+        rack.kill().unwrap();
+        rack.wait().unwrap();
+
+        bench.engine = None;
+        bench.deep = Some(dir.join("data"));
+        bench.reopen();
+        let (workload, task) = crash_specs(&bench, &dir, &token);
+        bench.engine().run(&task).await.unwrap();
+        bench.engine().apply(&workload, 5).await.unwrap();
+        assert_eq!(ended(&bench, &task.id).await.code, 0);
+        for number in 1..=5 {
+            running(&bench, &slot(&workload.id, number)).await;
+        }
+        let begin = std::time::Instant::now();
+        while bench.count(&token) != 5 {
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "{} processes in round {round}",
+                bench.count(&token)
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let logs = fs::read_dir(dir.join("logs")).unwrap().flatten();
+        let task_logs = logs.filter(|log| log.file_name().to_str().unwrap().starts_with("task."));
+        let runs: usize = task_logs
+            .map(|log| fs::read_to_string(log.path()).unwrap().lines().count())
+            .sum();
+        assert_eq!(runs, 1, "round {round}: the task did not run once");
+        bench.engine().remove(&workload.id).await.unwrap();
+        gone(&bench, &workload.id).await;
+        assert_eq!(bench.count(&token), 0, "round {round}");
+    }
+}
+
+async fn a_nursery_that_was_killed_is_replaced(bench: LocalBench) {
+    let id = workload("web", 1);
+    let spec = spec(&bench, &id, "idle");
+    bench.engine().apply(&spec, 1).await.unwrap();
+    let first = running(&bench, &slot(&id, 1)).await;
+    let me = std::process::id();
+    let children = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
+    let all = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let all: String = all
+        .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
+        .collect();
+    let nurseries: Vec<i32> = (children + " " + &all)
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .filter(|pid: &i32| {
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name == "hoist-nursery\n")
+        })
+        .collect();
+    assert!(!nurseries.is_empty());
+    for pid in nurseries {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    bench.engine().apply(&spec, 2).await.unwrap();
+    running(&bench, &slot(&id, 2)).await;
+    assert_eq!(running(&bench, &slot(&id, 1)).await, first);
 }
