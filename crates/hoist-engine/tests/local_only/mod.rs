@@ -390,6 +390,7 @@ async fn a_rack_killed_at_any_moment_loses_nothing(mut bench: LocalBench) {
         let rack = Command::new(me)
             .arg("rack")
             .arg(&dir)
+            .env("TMPDIR", bench.dir())
             .stdout(Stdio::piped())
             .spawn();
         let mut rack = rack.unwrap();

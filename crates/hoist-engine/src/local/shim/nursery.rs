@@ -42,8 +42,9 @@ pub(super) fn run() -> i32 {
                     return 0;
                 }
             }
-            // The rack is gone.
+            // The rack is gone, maybe without having heard the last answer.
             Ok(None) => return 0,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return 0,
             Err(error) => {
                 eprintln!("hoist shim: could not hear the rack: {error}");
                 return 1;
