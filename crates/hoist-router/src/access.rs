@@ -202,3 +202,38 @@ pub(crate) fn unix_ms() -> u128 {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_buffer_drops_lines_counts_them_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let journal = Journal::new(1);
+        let sink = journal.sink(&path);
+        let long = vec![b'x'; 64 << 10];
+        for _ in 0..40 {
+            journal.line(&sink, 0, |line| line.extend_from_slice(&long));
+        }
+        let kept = (BUFFER_BYTES_MAX / (long.len() + 1) + 1) as u64;
+        assert_eq!(journal.dropped(), 40 - kept);
+        journal.close();
+        journal.write();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count() as u64, kept + 1);
+        assert!(
+            text.trim_end()
+                .ends_with(&format!(" o {} lines dropped", 40 - kept))
+        );
+    }
+
+    #[test]
+    fn one_file_has_one_sink_while_anybody_uses_it() {
+        let journal = Journal::new(1);
+        let sink = journal.sink(Path::new("/a"));
+        assert!(Arc::ptr_eq(&sink, &journal.sink(Path::new("/a"))));
+        assert!(!Arc::ptr_eq(&sink, &journal.sink(Path::new("/b"))));
+    }
+}

@@ -14,6 +14,7 @@ mod page;
 mod place;
 mod reply;
 mod serve;
+mod succession;
 mod table;
 mod tunnel;
 mod upstream;

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use hoist_core::model::RouteTable;
@@ -15,6 +16,8 @@ use crate::wire::WireTable;
 
 /// The control socket's name in the directory.
 pub(crate) const SOCKET: &str = "router.sock";
+/// The socket at which a router that ends hands on its listener.
+const DOOR: &str = "router.heir";
 const TABLE: &str = "table.json";
 const PID: &str = "router.pid";
 
@@ -153,17 +156,33 @@ impl Place {
     }
 
     /// Binds the control socket anew, for its owner only.
-    pub(crate) fn bind_control(&self) -> Result<std::os::unix::net::UnixListener, PlaceError> {
-        let path = self.dir.join(SOCKET);
+    pub(crate) fn bind_control(&self) -> Result<UnixListener, PlaceError> {
+        self.bind(SOCKET)
+    }
+
+    /// Binds the socket at which a successor asks for the listener.
+    pub(crate) fn bind_door(&self) -> Result<UnixListener, PlaceError> {
+        self.bind(DOOR)
+    }
+
+    /// Connects to the socket at which a predecessor hands on its listener, if one does. To be asked once: what is left
+    /// of a predecessor that is gone is removed.
+    pub(crate) fn knock(&self) -> Option<UnixStream> {
+        let door = UnixStream::connect(short_path(&self.handle, DOOR)).ok();
+        let _ = fs::remove_file(self.dir.join(DOOR));
+        door
+    }
+
+    fn bind(&self, name: &str) -> Result<UnixListener, PlaceError> {
+        let path = self.dir.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_error("remove", &path)(error));
             }
             _ => {}
         }
-        let short = short_path(&self.handle, SOCKET);
         let listener =
-            std::os::unix::net::UnixListener::bind(short).map_err(io_error("bind", &path))?;
+            UnixListener::bind(short_path(&self.handle, name)).map_err(io_error("bind", &path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
             .map_err(io_error("protect", &path))?;
         listener

@@ -18,6 +18,7 @@ use crate::access::Journal;
 use crate::admin::Admin;
 use crate::listen::{self, Lane};
 use crate::place::{Place, PlaceError};
+use crate::succession;
 use crate::table::Routes;
 use crate::worker::{Task, Totals, Worker, incarnation};
 
@@ -26,9 +27,8 @@ const QUEUE: usize = 1024;
 /// File descriptors that connections do not get: the log, the sockets, the runtimes.
 const FILES_KEPT: u64 = 64;
 
-/// How long it goes on accepting after SIGTERM, its directory given up: time for a successor to listen on the same
-/// address.
-const SUCCESSOR_PAUSE: Duration = Duration::from_millis(500);
+/// How long it goes on accepting after SIGTERM, its directory given up: time for a successor to ask for the listener.
+const SUCCESSOR_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a router is started with.
 #[derive(Debug, Clone)]
@@ -80,11 +80,12 @@ pub fn router_main(config: RouterConfig) -> Result<(), RouterError> {
     let place = Place::take(&config.dir)?;
     let table = place.load();
     let bound =
-        listen::bind(config.listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        listen(&place, config.listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = bound.map_err(|source| RouterError::Listen {
         address: config.listen,
         source,
     })?;
+    let heirloom = listener.try_clone().map_err(system("keep the listener"))?;
 
     let journal = Arc::new(Journal::new(threads));
     let routes = Arc::new(Routes::new(journal.clone()));
@@ -128,8 +129,8 @@ pub fn router_main(config: RouterConfig) -> Result<(), RouterError> {
         end,
     };
     tracing::info!(%address, version = %table.version, incarnation = admin.incarnation, "the router serves");
-    let outcome = answer_until_end(admin);
-    drop(end_accepting);
+    let outcome = answer_until_end(admin, &heirloom);
+    drop((end_accepting, heirloom));
     for thread in running {
         // A thread that panicked has said so itself.
         let _ = thread.join();
@@ -150,32 +151,69 @@ fn spawn(
         .map_err(system("start a thread"))
 }
 
+/// Takes the listener of a predecessor that is about to end, else binds the address.
+fn listen(place: &Place, address: SocketAddr) -> io::Result<TcpListener> {
+    if let Some(door) = place.knock() {
+        match succession::inherit(door, address) {
+            Ok(Some(listener)) => {
+                tracing::info!(%address, "took over the listener of the router before");
+                return Ok(listener);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot take over the listener of the router before")
+            }
+        }
+    }
+    listen::bind(address)
+}
+
 /// Answers the control socket until it is time to end, then gives up the directory, so that a successor can take it.
-fn answer_until_end(admin: Admin) -> Result<(), RouterError> {
+fn answer_until_end(admin: Admin, listener: &TcpListener) -> Result<(), RouterError> {
+    let outcome = answer(&admin);
+    let door = match outcome {
+        Ok(Ended::Replaced) => Some(admin.place.bind_door()?),
+        _ => None,
+    };
+    // Not before the door is there: a successor knocks as soon as it has the directory.
+    admin.place.give_up();
+    if let Some(door) = door {
+        // Until a successor has the listener, there is nobody else to accept.
+        match succession::offer(&door, listener, SUCCESSOR_LIMIT) {
+            Ok(true) => tracing::info!("handed the listener to a successor"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "cannot hand the listener to a successor"),
+        }
+    }
+    outcome.map(drop)
+}
+
+/// Why it is time to end.
+enum Ended {
+    /// Somebody stopped it.
+    Stopped,
+    /// SIGTERM: a successor may come.
+    Replaced,
+}
+
+fn answer(admin: &Admin) -> Result<Ended, RouterError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(system("start the control thread"))?;
     let mut asked = admin.end.subscribe();
-    let outcome: Result<bool, RouterError> = runtime.block_on(async {
+    runtime.block_on(async {
         let listener =
             UnixListener::from_std(admin.place.bind_control()?).map_err(system("listen"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
         Ok(tokio::select! {
-            () = admin.serve(listener) => false,
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => false,
-            () = stop_was_answered(&mut asked) => false,
+            () = admin.serve(listener) => Ended::Stopped,
+            _ = terminate.recv() => Ended::Replaced,
+            _ = interrupt.recv() => Ended::Stopped,
+            () = stop_was_answered(&mut asked) => Ended::Stopped,
         })
-    });
-    admin.place.give_up();
-    let replaced = outcome?;
-    if replaced {
-        // Until the successor listens, there is nobody else to accept.
-        thread::sleep(SUCCESSOR_PAUSE);
-    }
-    Ok(())
+    })
 }
 
 /// Ends a moment after a `stop` came in, so that its answer leaves first.

@@ -265,7 +265,11 @@ fn a_router_that_ends_answers_what_it_has_begun() {
     let dir = tempfile::tempdir().unwrap();
     let mut router = Router::start(dir.path());
     let app = App::new(|asked| {
-        sleep(Duration::from_millis(if asked.path() == "/slow" { 1500 } else { 0 }));
+        sleep(Duration::from_millis(if asked.path() == "/slow" {
+            1500
+        } else {
+            0
+        }));
         String::new()
     });
     router
@@ -321,4 +325,27 @@ fn a_successor_takes_over_while_the_old_one_finishes() {
         old.child.try_wait().unwrap().is_some()
     });
     assert_eq!(new.get("app.localhost", "/").text(), "ok");
+}
+
+#[test]
+fn successors_under_load_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut router = Router::start(dir.path());
+    let (app, _) = process();
+    router
+        .publish(&table(1, to(&[(slot(1, 1), app.address)])))
+        .unwrap();
+    let load = Load::start(&router, &ALL);
+    for _ in 0..3 {
+        sleep(Duration::from_millis(100));
+        router.signal(Signal::SIGTERM);
+        until("the directory is given up", || router.report().is_err());
+        let successor = Router::start_on(dir.path(), router.address);
+        let mut old = std::mem::replace(&mut router, successor);
+        until("the old one ended", || {
+            old.child.try_wait().unwrap().is_some()
+        });
+    }
+    let lost = load.end();
+    assert!(lost.is_empty(), "{lost:#?}");
 }
