@@ -9,13 +9,17 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// An app's name breaks the rule that host names and directories impose.
-    #[error("`{0}` is not an app name: use a-z, 0-9, `.` and `-`, start with a letter or digit, at most 63 characters")]
+    #[error(
+        "`{0}` is not an app name: use a-z, 0-9, `.` and `-`, start with a letter or digit, at most 63 characters"
+    )]
     AppName(String),
     /// The name belongs to the rack itself.
     #[error("`{0}` is reserved for the rack itself")]
     Reserved(String),
     /// A service's name cannot be part of a host name, even after lowering.
-    #[error("`{0}` is not a service name: use letters, digits, `-` and `_`, start with a letter, at most 63 characters")]
+    #[error(
+        "`{0}` is not a service name: use letters, digits, `-` and `_`, start with a letter, at most 63 characters"
+    )]
     ServiceName(String),
     /// Not `R` and ten capital letters.
     #[error("`{0}` is not a release id: a release id is R and 10 capital letters")]

@@ -1,5 +1,6 @@
 //! The manifest reader against a corpus of files that say what is expected of them, against texts made from these at
 //! random, and against itself: what is written from values reads back as the same values.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
