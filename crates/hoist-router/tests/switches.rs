@@ -281,7 +281,7 @@ fn a_router_that_ends_answers_what_it_has_begun() {
     let mut busy = router.connect();
     busy.send("GET /slow HTTP/1.1\r\nHost: app.localhost\r\n\r\n");
     until("it is in flight", || router.in_flight(&slot(1, 1)) == 1);
-    router.signal(Signal::SIGTERM);
+    router.stop().unwrap();
     let answer = busy.answer();
     assert_eq!(
         (answer.status, answer.header("connection")),
