@@ -8,6 +8,7 @@ mod going_back;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod looking;
+mod soaks;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ("going_back", going_back::STORIES),
         ("looking", looking::STORIES),
         ("bad_input", bad_input::STORIES),
+        ("soaks", soaks::STORIES),
     ];
     let mut trials = Vec::new();
     for (part, stories) in stories {

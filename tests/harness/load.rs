@@ -114,6 +114,11 @@ impl Load {
         lock(&self.tally.lost).len()
     }
 
+    /// WebSockets closed in words so far.
+    pub fn closed(&self) -> u64 {
+        self.tally.closed.load(Ordering::Relaxed)
+    }
+
     /// Requests answered so far.
     pub fn answered(&self) -> u64 {
         self.tally.answered.load(Ordering::Relaxed)

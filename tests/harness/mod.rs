@@ -9,6 +9,7 @@ pub mod http;
 pub mod load;
 pub mod rack;
 pub mod random;
+pub mod soak;
 pub mod source;
 pub mod traces;
 pub mod websocket;
