@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 use super::apply::{begin_resize, forget_releases};
-use super::resize::{growth_bytes, may_begin};
+use super::resize::may_begin;
 use super::shape::{held, routed, service_of, serving, size, targets, withdrawn};
 
 /// Why a command was refused. Nothing has changed.
@@ -229,15 +229,14 @@ pub fn resize(
     Ok(())
 }
 
-/// Begins a resize of what serves, where nothing must be known of reality first. `step` begins all others: those that
-/// wait for one under way or for a switch, and growth that takes memory.
+/// Begins a shrinking of what serves. `step` begins all others: a growth, for which something must be known of reality
+/// first, and what waits for a resize under way or for a switch.
 fn resize_serving(app: &mut App, name: &ServiceName, to: u16, at: Version, now: Timestamp) {
     let slots = app
         .serving
         .as_ref()
-        .and_then(|serving| serving.slots.get(name))
-        .copied();
-    let (Some(workload), Some(from)) = (serving(app, name), slots) else {
+        .and_then(|serving| serving.slots.get(name));
+    let Some(slots) = slots.copied() else {
         return;
     };
     match app
@@ -245,17 +244,12 @@ fn resize_serving(app: &mut App, name: &ServiceName, to: u16, at: Version, now: 
         .get(name)
         .map(|resize| (resize.stage, resize.from, resize.to))
     {
-        None => {
-            let free = growth_bytes(app, workload, from, to) == 0;
-            if from != to && free && may_begin(app) {
-                begin_resize(app, name, from, to, at, now);
-            }
-        }
+        None if to < slots && may_begin(app) => begin_resize(app, name, slots, to, at, now),
         // A growth that is no longer wanted ends at once; what it may have started leaves in order.
         Some((ResizeStage::Growing, from, asked)) if to <= from => {
-            begin_resize(app, name, asked, to, at, now)
+            begin_resize(app, name, asked, to, at, now);
         }
-        Some(_) => {}
+        None | Some(_) => {}
     }
 }
 

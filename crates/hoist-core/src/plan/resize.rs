@@ -68,13 +68,8 @@ pub(super) fn first_stage(app: &App, workload: &Workload, from: u16, to: u16) ->
     }
 }
 
-/// Memory in bytes that a growth may take.
-pub(super) fn growth_bytes(app: &App, workload: &Workload, from: u16, to: u16) -> u64 {
-    let each = service_of(app, workload).map_or(0, |service| service.memory_bytes);
-    each.saturating_mul(to.saturating_sub(from).into())
-}
-
-/// Begins what is asked for and nothing is done about yet, if there is memory for it.
+/// Begins what is asked for and nothing is done about yet. A growth needs memory, and begins only when nothing is seen
+/// above the present size: a late process there is on its way out, and must not be taken for a new one.
 fn begin(app: &App, seen: &Observation) -> Verdict {
     let Some(serving) = app.serving.as_ref().filter(|_| may_begin(app)) else {
         return Verdict::Rest;
@@ -88,14 +83,23 @@ fn begin(app: &App, seen: &Observation) -> Verdict {
         return Verdict::Rest;
     };
     let service = name.clone();
-    let needed_bytes = growth_bytes(app, workload, from, to);
+    if to < from {
+        return Verdict::Go(Transition::ResizeBegun { service, from, to });
+    }
     let blind = stale(seen, app.generation, &[Part::Engine]);
+    if !blind.is_empty() {
+        return Verdict::Wait(blind);
+    }
+    if !shrunk(seen, workload, from, app.generation) {
+        return Verdict::Wait(vec![Waiting::Shrunk { service }]);
+    }
+    let each = service_of(app, workload).map_or(0, |service| service.memory_bytes);
+    let needed_bytes = each.saturating_mul((to - from).into());
     match seen
         .engine
         .memory_free_bytes
         .filter(|free| *free < needed_bytes)
     {
-        _ if needed_bytes > 0 && !blind.is_empty() => Verdict::Wait(blind),
         Some(free_bytes) => {
             let reason = Reason::NoCapacity {
                 needed_bytes,
