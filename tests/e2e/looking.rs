@@ -89,7 +89,7 @@ fn ps_shows_what_runs() -> Result<()> {
     // In the app's directory its name need not be said.
     let mut command = rack.command(&["ps"]);
     command.current_dir(source.dir());
-    let here = crate::harness::Ran::of(command, Duration::from_secs(10))?;
+    let here = crate::harness::rack::Ran::of(command, Duration::from_secs(10))?;
     ensure!(here.stdout.lines().count() == 3, "{here}");
     Ok(())
 }

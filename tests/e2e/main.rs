@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod deploying;
+mod examples;
 mod going_back;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -23,6 +24,7 @@ type Story = (&'static str, fn() -> Result<()>);
 fn main() -> ExitCode {
     let stories = [
         ("deploying", deploying::STORIES),
+        ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),
         ("looking", looking::STORIES),
         ("bad_input", bad_input::STORIES),

@@ -3,7 +3,8 @@
 //!
 //! `./app [what it says] [--flag value]...` serves on `$PORT`:
 //! `/` says it with release and variables, `/slow?ms=N` takes that long, `/env/NAME`, `/read/FILE`, `/write/FILE/TEXT`,
-//! `/say/TEXT` logs a line, `/crash` ends it with last words, and any WebSocket handshake gets an echo.
+//! `/since` tells when it began to listen (microseconds of the wall clock), `/say/TEXT` logs a line, `/crash` ends it with
+//! last words, and any WebSocket handshake gets an echo.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -11,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::exit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Runs it.
 pub(crate) fn main() {
@@ -36,6 +37,7 @@ struct App {
     /// Ends after so many requests, with code 9.
     exit_after: Option<u64>,
     served: AtomicU64,
+    since: AtomicU64,
 }
 
 impl App {
@@ -74,6 +76,10 @@ impl App {
             eprintln!("cannot listen on {port}: {error}");
             exit(1)
         });
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        self.since.store(now.as_micros() as u64, Ordering::Relaxed);
         say(&format!("{} listens on {port}", self.text));
         for stream in listener.incoming().flatten() {
             let app = Arc::clone(&self);
@@ -113,6 +119,10 @@ impl App {
                     .strip_prefix("ms=")
                     .and_then(|number| number.parse().ok());
                 std::thread::sleep(Duration::from_millis(wait.unwrap_or(100)));
+            }
+            ["since"] => {
+                let text = format!("{} {}", self.text, self.since.load(Ordering::Relaxed));
+                return (200, text);
             }
             ["env", name] => return (200, variable(name)),
             ["say", text] => say(text),

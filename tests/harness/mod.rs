@@ -14,5 +14,5 @@ pub mod source;
 pub mod traces;
 pub mod websocket;
 
-pub use rack::{Rack, Ran};
+pub use rack::Rack;
 pub use source::Source;

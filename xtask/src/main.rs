@@ -3,6 +3,8 @@
 
 mod bench;
 mod check;
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
 mod openapi;
 mod tidy;
 

@@ -3,12 +3,17 @@
 //! A measurement is a function that returns rows; one that cannot measure still has its row, with the reason. No row is
 //! ever missing, and rows of measurements that did not run this time stay as they were.
 
+mod deploy;
+mod rest;
 mod router;
+mod soak;
+mod up;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -35,11 +40,60 @@ struct Bench {
     run: fn(&Path) -> Result<Vec<Row>>,
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "router",
-    title: "Router beside nginx",
-    run: |binary| router::run(&[binary.display().to_string(), "router".to_owned()]),
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "deploy",
+        title: "Deploy, switch and rollback",
+        run: deploy::run,
+    },
+    Bench {
+        name: "rest",
+        title: "At rest",
+        run: rest::run,
+    },
+    Bench {
+        name: "router",
+        title: "Router beside nginx",
+        run: |binary| router::run(&[binary.display().to_string(), "router".to_owned()]),
+    },
+    Bench {
+        name: "up",
+        title: "First command, repeated",
+        run: up::repeated,
+    },
+    Bench {
+        name: "cold",
+        title: "First command, from nothing",
+        run: up::cold,
+    },
+    Bench {
+        name: "soak",
+        title: "Changes under load",
+        run: soak::changes,
+    },
+    Bench {
+        name: "kill",
+        title: "Deaths of the rack under load",
+        run: soak::kills,
+    },
+];
+
+/// Sorts times and says their median and their worst.
+fn spread(times: &mut [Duration]) -> String {
+    times.sort();
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    match (times.get(times.len() / 2), times.last()) {
+        (Some(median), Some(worst)) => {
+            format!(
+                "{:.0} ms (median of {}, worst {:.0} ms)",
+                ms(*median),
+                times.len(),
+                ms(*worst)
+            )
+        }
+        _ => "nothing".to_owned(),
+    }
+}
 
 const FILE: &str = "docs/performance.md";
 const HEAD: &str = "# Performance\n\nWritten by `cargo xtask bench`. A bar is what was promised; a row that does not reach \
@@ -118,7 +172,7 @@ fn not_measured(bench: &Bench, error: &anyhow::Error) -> Row {
     }
 }
 
-/// Machine, date and commit in one line.
+/// Machine, its load, date and commit in one line.
 fn conditions(root: &Path) -> String {
     let said = |program: &str, args: &[&str]| {
         let output = Command::new(program)
@@ -137,8 +191,10 @@ fn conditions(root: &Path) -> String {
     });
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let unknown = || "unknown".to_owned();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
     format!(
-        "{}; {cores} cores of {}; Linux {}; commit {}",
+        "{}; {cores} cores of {}, load average {load}; Linux {}; commit {}",
         said("date", &["-u", "+%F"]).unwrap_or_else(unknown),
         model.unwrap_or_else(unknown),
         said("uname", &["-r"]).unwrap_or_else(unknown),

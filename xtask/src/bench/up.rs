@@ -1,0 +1,103 @@
+//! What a newcomer waits for: `cargo run --release -- up examples/hello`, from nothing and once more.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Row, spread};
+use crate::harness::Rack;
+use crate::harness::http::get;
+use crate::harness::rack::wait;
+use crate::root;
+
+/// How often the repeated start is measured.
+const TIMES: usize = 7;
+/// How long a first build may take before it is given up.
+const COLD_LIMIT: Duration = Duration::from_secs(1800);
+
+/// Starts again and again with everything built.
+pub(super) fn repeated(binary: &Path) -> Result<Vec<Row>> {
+    let target = binary
+        .parent()
+        .and_then(Path::parent)
+        .context("the binary lies nowhere")?;
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        times.push(serving(binary, target, Duration::from_secs(60))?);
+    }
+    let measured = spread(&mut times);
+    Ok(vec![Row {
+        what: "`cargo run --release -- up examples/hello`, built already: command to serving"
+            .to_owned(),
+        bar: "under 2 s".to_owned(),
+        measured,
+        reached: times[times.len() / 2] < Duration::from_secs(2),
+    }])
+}
+
+/// Starts with an empty target directory; crates are downloaded already.
+pub(super) fn cold(binary: &Path) -> Result<Vec<Row>> {
+    let target = tempfile::tempdir()?;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown").to_owned();
+    let took = serving(binary, target.path(), COLD_LIMIT)?;
+    Ok(vec![Row {
+        what: format!(
+            "`cargo run --release -- up examples/hello`, cold: command to serving (load average before: {load})"
+        ),
+        bar: "at most 5 minutes on two idle cores".to_owned(),
+        measured: format!("{:.0} s", took.as_secs_f64()),
+        reached: took <= Duration::from_secs(300),
+    }])
+}
+
+/// From the command to the first answer through the router; then Ctrl-C.
+fn serving(binary: &Path, target: &Path, limit: Duration) -> Result<Duration> {
+    let root = root()?;
+    // Only a place: the rack is the command's own.
+    let rack = Rack::idle(binary)?;
+    let began = Instant::now();
+    let up = Command::new("cargo")
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--",
+            "up",
+            "examples/hello",
+            "--data-dir",
+        ])
+        .arg(rack.data())
+        .args(rack.flags())
+        .env("CARGO_TARGET_DIR", target)
+        .env_remove("HOIST_DATA_DIR")
+        .env_remove("HOIST_URL")
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let served = until_served(&rack, began, limit);
+    stop(up)?;
+    served
+}
+
+fn until_served(rack: &Rack, began: Instant, limit: Duration) -> Result<Duration> {
+    loop {
+        if get(rack.router, "hello.localhost", "/").is_ok_and(|answer| answer.status == 200) {
+            return Ok(began.elapsed());
+        }
+        ensure!(began.elapsed() < limit, "not serving after {limit:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Cargo becomes the program it runs, so the signal reaches the rack.
+fn stop(up: Child) -> Result<()> {
+    kill(Pid::from_raw(up.id() as i32), Signal::SIGINT)?;
+    wait(up, Duration::from_secs(60)).map(drop)
+}
