@@ -48,10 +48,10 @@ impl RouterProcess {
             let _ = client.stop().await;
         } else if self.listen.port() != 0 {
             // A router that is starting or going shares its port; anybody else's listener does not.
-            TcpListener::bind(self.listen).map_err(RackError::io(format!(
-                "listen on {} for the router",
-                self.listen
-            )))?;
+            TcpListener::bind(self.listen).map_err(|source| RackError::RouterPort {
+                address: self.listen,
+                source,
+            })?;
         }
         self.spawn()?;
         let begun = tokio::time::Instant::now();
