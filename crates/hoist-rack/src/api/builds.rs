@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-use super::call::{Call, JsonCall, json, parse, raw, success};
+use super::call::{Call, JsonCall, drain, json, parse, raw, success};
 use super::stream::{self, Sink};
 use super::views::build_view;
 use crate::commands::BuildRequest;
@@ -37,16 +37,23 @@ pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     raw::<e::BuildLogs, _, _>(router, stream_logs)
 }
 
-async fn create(call: Call<e::BuildCreate>, body: Body) -> Result<Response, RackError> {
-    let app: AppName = parse(&call.path.app)?;
-    call.rack.app(&app)?;
+async fn create(call: Call<e::BuildCreate>, mut body: Body) -> Result<Response, RackError> {
+    let app = parse(&call.path.app).and_then(|app: AppName| call.rack.app(&app).map(|_| app));
+    let app = match app {
+        Ok(app) => app,
+        Err(error) => {
+            drain(body).await;
+            return Err(error);
+        }
+    };
     let archive = call
         .rack
         .layout
         .scratch()
         .join(format!("{}.tar", call.request_id));
-    if let Err(error) = receive(body, &archive).await {
+    if let Err(error) = receive(&mut body, &archive).await {
         let _ = std::fs::remove_file(&archive);
+        drain(body).await;
         return Err(error);
     }
     let query = call.query;
@@ -67,7 +74,7 @@ async fn create(call: Call<e::BuildCreate>, body: Body) -> Result<Response, Rack
 }
 
 /// Writes an upload to disk as it comes.
-async fn receive(mut body: Body, path: &Path) -> Result<(), RackError> {
+async fn receive(body: &mut Body, path: &Path) -> Result<(), RackError> {
     let doing = "keep the upload";
     let mut file = File::create(path).await.map_err(RackError::io(doing))?;
     let mut bytes = 0;

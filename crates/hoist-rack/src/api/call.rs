@@ -20,6 +20,10 @@ use crate::rack::Rack;
 
 /// Bytes that the JSON body of a request may have.
 const BODY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a refused request that are read before its answer.
+const DRAIN_BYTES_MAX: usize = 1 << 30;
+/// How long that may take.
+const DRAIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Requests carry their number back.
 const REQUEST_ID: &str = "x-request-id";
 
@@ -226,6 +230,21 @@ fn decode_base64(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+/// Reads what is left of a refused request, within limits: a client that is still sending would not see the answer.
+pub(super) async fn drain(mut body: Body) {
+    let read = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if bytes > DRAIN_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // The limit is for clients that stop sending without going away.
+    let _ = tokio::time::timeout(DRAIN_LIMIT, read).await;
 }
 
 async fn read_json<E: Endpoint>(body: Body) -> Result<E::Body, RackError> {

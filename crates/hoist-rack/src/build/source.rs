@@ -9,30 +9,32 @@ use hoist_core::manifest::{self, Dialect, MANIFEST_BYTES_MAX, Manifest, Manifest
 use super::unpack::unpack;
 use crate::error::RackError;
 use crate::layout::Layout;
+use crate::secrets::Env;
 
 /// The tree of a build that has not run yet.
 pub(crate) struct Source {
     scratch: PathBuf,
     file: String,
     text: String,
-    /// What the manifest says, read without variables.
+    /// What the manifest says with the variables of that moment; each release reads it again with its own.
     pub manifest: Manifest,
     /// What it says that is not acted on.
     pub warnings: Vec<String>,
 }
 
 impl Source {
-    /// Unpacks `archive` and deletes it. What fails leaves nothing.
+    /// Unpacks `archive` and deletes it; reads the manifest with the variables of `env`. What fails leaves nothing.
     pub(crate) async fn open(
         layout: &Layout,
         build: &BuildId,
         archive: &Path,
         manifest: Option<String>,
+        env: Env,
     ) -> Result<Self, RackError> {
         let scratch = layout.scratch().join(build.as_str());
         let archive = archive.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
-            let opened = Self::unpack(&scratch, &archive, manifest);
+            let opened = Self::unpack(&scratch, &archive, manifest, &env);
             let _ = fs::remove_file(&archive);
             if opened.is_err() {
                 let _ = fs::remove_dir_all(&scratch);
@@ -42,7 +44,12 @@ impl Source {
         opened.await.map_err(|_| RackError::Stopping)?
     }
 
-    fn unpack(scratch: &Path, archive: &Path, wanted: Option<String>) -> Result<Self, RackError> {
+    fn unpack(
+        scratch: &Path,
+        archive: &Path,
+        wanted: Option<String>,
+        env: &Env,
+    ) -> Result<Self, RackError> {
         let tree = scratch.join("tree");
         fs::create_dir_all(&tree).map_err(RackError::io("make a directory for the source"))?;
         let file = File::open(archive).map_err(RackError::io("open the upload"))?;
@@ -52,7 +59,7 @@ impl Source {
             None => choose(&tree)?.file_name().to_owned(),
         };
         let text = read_manifest(&tree, &file)?;
-        let (manifest, warnings) = manifest::read(Dialect::of_file(&file), &file, &text)?;
+        let (manifest, warnings) = manifest::read_with(Dialect::of_file(&file), &file, &text, env)?;
         Ok(Self {
             scratch: scratch.to_owned(),
             file,

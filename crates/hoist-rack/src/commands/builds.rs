@@ -65,7 +65,8 @@ impl Rack {
             warnings: Vec::new(),
         };
         // What is no archive, or has no manifest, is refused before there is a build.
-        let source = Source::open(&self.layout, &record.id, archive, request.manifest).await?;
+        let (_, env) = self.env(app).await?;
+        let source = Source::open(&self.layout, &record.id, archive, request.manifest, env).await?;
         let mut commit = Commit::new(app, StateChange::None);
         let text = format!("started build {}", record.id);
         commit

@@ -202,37 +202,47 @@ impl Rack {
         Ok((copy, promotion))
     }
 
-    /// The last release whose promotion succeeded before the active one. What rollbacks left is skipped, so that two of
-    /// them do not go to and fro.
+    /// The release that served before the active one.
     async fn last_good_before_active(&self, app: &AppName) -> Result<ReleaseRecord, RackError> {
-        let nothing = || RackError::NothingToRollBackTo(app.clone());
         let entry = self.app(app)?;
-        let active = entry
-            .app
-            .serving
-            .as_ref()
-            .map(|serving| serving.release.clone());
-        let active = active.ok_or_else(|| RackError::NothingActive(app.clone()))?;
-        let record = self.release(app, &active).await?;
-        let origin = record.rollback_of.unwrap_or(active);
-        let mut before = Some(origin);
-        while let Some(cursor) = before {
-            let page = self.store.releases(app, Some(&cursor), 100).await?;
-            before = page.last().map(|release| release.id.clone());
-            for release in page {
-                if release.rollback_of.is_none() && self.ever_succeeded(&release).await? {
-                    return Ok(release);
-                }
-            }
+        if entry.app.serving.is_none() {
+            return Err(RackError::NothingActive(app.clone()));
         }
-        Err(nothing())
+        let mut promotions = self.store.promotions(app, None, HISTORY_MAX).await?;
+        promotions.retain(|promotion| promotion.outcome.as_deref() == Some("succeeded"));
+        promotions.reverse();
+        let mut served = Served::default();
+        for promotion in promotions {
+            let release = self.release(app, &promotion.release).await?;
+            let origin = release.rollback_of.unwrap_or(release.id);
+            served.add(origin, promotion.kind == kind_word(PromotionKind::Rollback));
+        }
+        match served.before_last() {
+            Some(release) => self.release(app, release).await,
+            None => Err(RackError::NothingToRollBackTo(app.clone())),
+        }
+    }
+}
+
+/// Promotions that are looked through for a release to go back to.
+const HISTORY_MAX: u32 = 1_000;
+
+/// What served, oldest first. Going back takes away what it went back over, so that two rollbacks do not go to and fro.
+#[derive(Debug, Default)]
+struct Served(Vec<ReleaseId>);
+
+impl Served {
+    fn add(&mut self, release: ReleaseId, back: bool) {
+        let known = self.0.iter().rposition(|before| *before == release);
+        match known {
+            Some(at) if back => self.0.truncate(at + 1),
+            Some(at) if at + 1 == self.0.len() => {}
+            _ => self.0.push(release),
+        }
     }
 
-    async fn ever_succeeded(&self, release: &ReleaseRecord) -> Result<bool, RackError> {
-        let promotions = self.store.promotions_of(&release.id).await?;
-        Ok(promotions
-            .iter()
-            .any(|promotion| promotion.outcome.as_deref() == Some("succeeded")))
+    fn before_last(&self) -> Option<&ReleaseId> {
+        self.0.iter().rev().nth(1)
     }
 }
 
@@ -243,5 +253,34 @@ pub(crate) fn kind_word(kind: PromotionKind) -> &'static str {
         PromotionKind::Rollback => "rollback",
         PromotionKind::Restart => "restart",
         PromotionKind::Start => "start",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(letter: char) -> ReleaseId {
+        let text: String = std::iter::once('R')
+            .chain(std::iter::repeat_n(letter, 10))
+            .collect();
+        text.parse().expect("an id")
+    }
+
+    #[test]
+    fn rollbacks_go_back_in_time_and_not_to_and_fro() {
+        let mut served = Served::default();
+        assert_eq!(served.before_last(), None);
+        for letter in ['A', 'B', 'A'] {
+            served.add(release(letter), false);
+        }
+        assert_eq!(served.before_last(), Some(&release('B')));
+        served.add(release('B'), true);
+        assert_eq!(served.before_last(), Some(&release('A')));
+        served.add(release('A'), true);
+        assert_eq!(served.before_last(), None);
+        served.add(release('C'), false);
+        served.add(release('C'), false);
+        assert_eq!(served.before_last(), Some(&release('A')));
     }
 }

@@ -154,18 +154,6 @@ impl Store {
             .await
     }
 
-    /// All promotions of a release, newest first.
-    pub async fn promotions_of(
-        self: &Arc<Self>,
-        release: &ReleaseId,
-    ) -> Result<Vec<PromotionRecord>, StoreError> {
-        let sql = format!(
-            "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE release = ?1 ORDER BY epoch DESC, number DESC"
-        );
-        self.list(sql, [release.as_str().to_owned()], get_promotion)
-            .await
-    }
-
     /// Events of a promotion after `after`, oldest first.
     pub async fn promotion_events(
         self: &Arc<Self>,
