@@ -263,20 +263,24 @@ fn passes(name: &HeaderName, trusted: bool) -> bool {
     }
 }
 
+/// Headers that the router sets anew in every request.
+const OURS: [&str; 5] = [
+    "x-request-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+];
+
 /// Headers that only the router may set, also as CGI-like servers would read them, where `_` is as good as `-`.
 fn is_ours(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    match bytes.first() {
+    match name.as_bytes().first() {
         Some(b'x') => {
-            let same = |pattern: &[u8]| {
-                let like = |(a, b): (&u8, &u8)| a == b || (*a == b'_' && *b == b'-');
-                bytes.len() >= pattern.len() && bytes.iter().zip(pattern).all(like)
+            let same = |ours: &str| {
+                let like = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+                name.len() == ours.len() && name.bytes().zip(ours.bytes()).all(like)
             };
-            same(b"x-forwarded-for")
-                || same(b"x-forwarded-proto")
-                || same(b"x-forwarded-host")
-                || same(b"x-forwarded-port")
-                || (bytes.len() == 12 && same(b"x-request-id"))
+            OURS.into_iter().any(same)
         }
         Some(b'k') => name == "keep-alive",
         Some(b'p') => name == "proxy-connection",
@@ -311,10 +315,11 @@ mod tests {
             .header("x-forwarded-for", "1.2.3.4")
             .header("x_forwarded_for", "1.2.3.4")
             .header("x-forwarded-proto", "https")
-            .header("x-kept", "yes");
+            .header("x-kept", "yes")
+            .header("x-forwarded-format", "kept");
         assert_eq!(
             head(request, "192.0.2.7", Body::None),
-            "GET /a?b=c HTTP/1.1\r\nhost: App.localhost:8080\r\nx-kept: yes\r\nx-forwarded-for: 192.0.2.7\r\n\
+            "GET /a?b=c HTTP/1.1\r\nhost: App.localhost:8080\r\nx-kept: yes\r\nx-forwarded-format: kept\r\nx-forwarded-for: 192.0.2.7\r\n\
              x-forwarded-proto: http\r\nx-forwarded-host: App.localhost:8080\r\nx-forwarded-port: 8080\r\n\
              x-request-id: 00000000000000001000000000000000\r\n\r\n"
         );

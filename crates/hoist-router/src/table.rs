@@ -16,6 +16,9 @@ use tokio::sync::watch;
 
 use crate::access::{Journal, Sink};
 
+/// Longest time that a process gets to answer, whatever a table says: clocks can add it to any moment.
+const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// One table, compiled; never changes.
 pub(crate) struct Live {
     pub(crate) generation: u64,
@@ -273,7 +276,7 @@ impl Routes {
                 app: app.clone(),
                 name: name.clone(),
                 target,
-                timeout: route.timeout.into(),
+                timeout: Duration::from(route.timeout).min(TIMEOUT_MAX),
                 body_bytes_max: route.body_bytes_max,
                 log: route
                     .access_log
@@ -334,5 +337,154 @@ impl Known {
             .entry((id.clone(), address))
             .or_insert_with(fresh)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::thread;
+
+    use hoist_core::id::WorkloadId;
+    use hoist_core::model::{Endpoint, Millis, ServiceRoute};
+
+    use super::*;
+
+    fn slot(attempt: u64) -> SlotId {
+        let workload = WorkloadId {
+            app: "app".parse().unwrap(),
+            service: "web".parse().unwrap(),
+            attempt: Version {
+                epoch: 1,
+                number: attempt,
+            },
+        };
+        SlotId { workload, slot: 1 }
+    }
+
+    /// A table that routes to the process of one attempt, whose port says which.
+    fn table(attempt: u64) -> RouteTable {
+        let key = ("app".parse().unwrap(), "web".parse().unwrap());
+        let address = SocketAddr::from(([127, 0, 0, 1], attempt as u16));
+        let target = RouteTarget::Processes(vec![Endpoint {
+            slot: slot(attempt),
+            address,
+        }]);
+        let route = ServiceRoute {
+            target,
+            timeout: Millis(u64::MAX),
+            body_bytes_max: 0,
+            access_log: None,
+        };
+        RouteTable {
+            version: Version {
+                epoch: 1,
+                number: attempt,
+            },
+            hosts: BTreeMap::from([("app".to_owned(), key.clone())]),
+            services: BTreeMap::from([(key, route)]),
+        }
+    }
+
+    fn enter(routes: &Routes, live: &mut Arc<Live>) -> Option<InFlight> {
+        routes.refresh(live);
+        let service = live.service("app")?;
+        let Target::Processes(endpoints) = &service.target else {
+            return None;
+        };
+        let endpoint = service.choose(endpoints, &[], || routes.now())?;
+        routes.enter(live, endpoint)
+    }
+
+    /// The promise that drains stand on, tried with real threads: once a report shows a slot as unrouted and empty, no
+    /// request is on it or comes to it.
+    #[test]
+    fn nothing_comes_to_a_slot_that_was_seen_unrouted_and_empty() {
+        const SWITCHES: u64 = 3_000;
+        let routes = Routes::new(Arc::new(Journal::new(1)));
+        routes.serve(&table(1));
+        let stopped: Vec<AtomicBool> = (0..=SWITCHES).map(|_| AtomicBool::new(false)).collect();
+        let entered = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut live = routes.newest();
+                    while !stopped[SWITCHES as usize - 1].load(Ordering::SeqCst) {
+                        let Some(request) = enter(&routes, &mut live) else {
+                            continue;
+                        };
+                        let attempt = usize::from(request.endpoint().address.port());
+                        assert!(
+                            !stopped[attempt].load(Ordering::SeqCst),
+                            "a request on stopped {attempt}"
+                        );
+                        entered.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for attempt in 2..=SWITCHES {
+                routes.serve(&table(attempt));
+                let old = slot(attempt - 1);
+                while routes.counts().in_flight.contains_key(&old) {
+                    thread::yield_now();
+                }
+                stopped[attempt as usize - 1].store(true, Ordering::SeqCst);
+            }
+        });
+        assert!(entered.load(Ordering::Relaxed) > 1_000);
+        assert!(routes.counts().in_flight.is_empty());
+    }
+
+    #[test]
+    fn slots_are_forgotten_once_no_table_names_them_and_no_request_holds_them() {
+        let routes = Routes::new(Arc::new(Journal::new(1)));
+        routes.serve(&table(1));
+        let request = enter(&routes, &mut routes.newest()).unwrap();
+        routes.serve(&table(2));
+        routes.serve(&table(3));
+        assert_eq!(routes.counts().in_flight, BTreeMap::from([(slot(1), 1)]));
+        assert_eq!(
+            lock(&routes.known).slots.keys().collect::<Vec<_>>(),
+            [&slot(1), &slot(3)]
+        );
+        drop(request);
+        routes.serve(&table(4));
+        assert_eq!(
+            lock(&routes.known).slots.keys().collect::<Vec<_>>(),
+            [&slot(4)]
+        );
+    }
+
+    #[test]
+    fn the_least_busy_is_chosen_and_equal_ones_take_turns() {
+        let routes = Routes::new(Arc::new(Journal::new(1)));
+        let mut two = table(1);
+        let address = SocketAddr::from(([127, 0, 0, 1], 2));
+        if let Some(route) = two.services.values_mut().next()
+            && let RouteTarget::Processes(endpoints) = &mut route.target
+        {
+            endpoints.push(Endpoint {
+                slot: slot(2),
+                address,
+            });
+        }
+        routes.serve(&two);
+        let mut live = routes.newest();
+        let mut ports: Vec<_> = (0..4)
+            .filter_map(|_| Some(enter(&routes, &mut live)?.endpoint().address.port()))
+            .collect();
+        ports.sort_unstable();
+        assert_eq!(ports, [1, 1, 2, 2]);
+        let busy = enter(&routes, &mut live).unwrap();
+        for _ in 0..4 {
+            let other = enter(&routes, &mut live).unwrap();
+            assert_ne!(other.endpoint().address, busy.endpoint().address);
+        }
+        let idle = enter(&routes, &mut live).unwrap().endpoint().clone();
+        idle.eject(routes.now() + Duration::from_secs(9));
+        assert_eq!(
+            enter(&routes, &mut live).unwrap().endpoint().address,
+            busy.endpoint().address
+        );
     }
 }

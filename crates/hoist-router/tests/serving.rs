@@ -342,3 +342,49 @@ fn a_client_that_goes_away_is_counted_no_more() {
         router.in_flight(&slot(1, 1)) == 0
     });
 }
+
+#[test]
+fn a_client_that_asks_before_it_sends_is_told_to_go_on_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = Router::start(dir.path());
+    let app = App::new(|asked| {
+        assert_eq!(asked.header("expect"), None);
+        String::from_utf8(asked.body).unwrap()
+    });
+    let mut table = table(1, to(&[(slot(1, 1), app.address)]));
+    route(&mut table).body_bytes_max = 10;
+    router.publish(&table).unwrap();
+    let mut wire = router.connect();
+    let head = |length: usize| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: app.localhost\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    wire.send(&head(5));
+    assert_eq!(wire.head().unwrap().status, 100);
+    wire.send("hello");
+    assert_eq!(wire.answer().text(), "hello");
+    wire.send(&head(11));
+    assert_eq!(wire.answer().status, 413);
+}
+
+#[test]
+fn an_answer_without_a_body_keeps_the_length_it_speaks_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = Router::start(dir.path());
+    let app = App::raw(|mut wire| {
+        while wire.asked().is_ok() {
+            wire.send("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nContent-Length: 9\r\n\r\n");
+        }
+    });
+    router
+        .publish(&table(1, to(&[(slot(1, 1), app.address)])))
+        .unwrap();
+    let mut wire = router.connect();
+    for _ in 0..3 {
+        wire.send("GET / HTTP/1.1\r\nHost: app.localhost\r\n\r\n");
+        let answer = wire.head().unwrap();
+        assert_eq!((answer.status, answer.header("etag")), (304, Some("\"1\"")));
+    }
+    assert_eq!(app.accepted(), 1);
+}
