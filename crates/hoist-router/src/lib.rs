@@ -23,4 +23,4 @@ mod wire;
 mod worker;
 
 pub use place::PlaceError;
-pub use serve::{RouterConfig, RouterError, router_main};
+pub use serve::{RouterConfig, RouterError, check_listen, router_main};

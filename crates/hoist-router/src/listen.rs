@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,24 +23,50 @@ use crate::worker::{Task, Totals};
 const BACKLOG: i32 = 4096;
 /// How long data to a client may stay unacknowledged before its connection is given up.
 const UNREAD_LIMIT: Duration = Duration::from_secs(60);
+/// How long a taken address is asked for again.
+const TAKEN_LIMIT: Duration = Duration::from_secs(1);
+const TAKEN_PAUSE: Duration = Duration::from_millis(20);
 /// How long accepting pauses when there can be no more connections.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
-/// Binds the address that clients connect to. A successor can bind it while this process finishes.
+/// Binds the address that clients connect to, waiting a moment for one that is about to be let go.
+///
+/// The port is never shared with a second listener, not even with one of ours: two racks that were given the same port
+/// must hear of it, not serve half of each other's requests. A successor inherits the socket itself.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )?;
+    let begun = Instant::now();
+    loop {
+        let bound = socket(address).and_then(|socket| {
+            socket
+                .bind(&address.into())
+                .and_then(|()| socket.listen(BACKLOG))
+                .map(|()| socket)
+        });
+        match bound {
+            Ok(socket) => return Ok(socket.into()),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < TAKEN_LIMIT =>
+            {
+                sleep(TAKEN_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether the address could be bound, without listening: no client is accepted in passing.
+pub(crate) fn check(address: SocketAddr) -> io::Result<()> {
+    socket(address)?.bind(&address.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
     // Accepted sockets inherit these, which saves two system calls for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(UNREAD_LIMIT))?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// A worker as the acceptor knows it.

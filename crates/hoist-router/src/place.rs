@@ -199,6 +199,16 @@ impl Place {
     }
 }
 
+/// Removes the socket at which no successor came.
+pub(crate) fn close_door(dir: &Path) {
+    let _ = fs::remove_file(dir.join(DOOR));
+}
+
+/// Whether a router in the directory is about to end and hands its listener on.
+pub(crate) fn has_door(dir: &Path) -> bool {
+    dir.join(DOOR).exists()
+}
+
 /// Connects to the control socket of a directory, however long its path is.
 pub(crate) async fn connect_control(dir: &Path) -> io::Result<tokio::net::UnixStream> {
     let handle = File::open(dir)?;

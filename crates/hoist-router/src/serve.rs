@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::access::Journal;
 use crate::admin::Admin;
 use crate::listen::{self, Lane};
-use crate::place::{Place, PlaceError};
+use crate::place::{self, Place, PlaceError};
 use crate::succession;
 use crate::table::Routes;
 use crate::worker::{Task, Totals, Worker, incarnation};
@@ -129,7 +129,7 @@ pub fn router_main(config: RouterConfig) -> Result<(), RouterError> {
         end,
     };
     tracing::info!(%address, version = %table.version, incarnation = admin.incarnation, "the router serves");
-    let outcome = answer_until_end(admin, &heirloom);
+    let outcome = answer_until_end(admin, &config.dir, &heirloom);
     drop((end_accepting, heirloom));
     for thread in running {
         // A thread that panicked has said so itself.
@@ -151,6 +151,15 @@ fn spawn(
         .map_err(system("start a thread"))
 }
 
+/// Whether a router started now in `dir` could listen on `address`: nobody else does, or the router before hands it on.
+pub fn check_listen(dir: &Path, address: SocketAddr) -> io::Result<()> {
+    if place::has_door(dir) {
+        Ok(())
+    } else {
+        listen::check(address)
+    }
+}
+
 /// Takes the listener of a predecessor that is about to end, else binds the address.
 fn listen(place: &Place, address: SocketAddr) -> io::Result<TcpListener> {
     if let Some(door) = place.knock() {
@@ -169,7 +178,7 @@ fn listen(place: &Place, address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Answers the control socket until it is time to end, then gives up the directory, so that a successor can take it.
-fn answer_until_end(admin: Admin, listener: &TcpListener) -> Result<(), RouterError> {
+fn answer_until_end(admin: Admin, dir: &Path, listener: &TcpListener) -> Result<(), RouterError> {
     let outcome = answer(&admin);
     let door = match outcome {
         Ok(Ended::Replaced) => Some(admin.place.bind_door()?),
@@ -181,7 +190,7 @@ fn answer_until_end(admin: Admin, listener: &TcpListener) -> Result<(), RouterEr
         // Until a successor has the listener, there is nobody else to accept.
         match succession::offer(&door, listener, SUCCESSOR_LIMIT) {
             Ok(true) => tracing::info!("handed the listener to a successor"),
-            Ok(false) => {}
+            Ok(false) => place::close_door(dir),
             Err(error) => tracing::warn!(%error, "cannot hand the listener to a successor"),
         }
     }

@@ -311,6 +311,7 @@ fn a_successor_takes_over_while_the_old_one_finishes() {
     until("it is in flight", || old.in_flight(&slot(1, 1)) == 1);
     old.signal(Signal::SIGTERM);
     until("the directory is given up", || old.report().is_err());
+    hoist_router::check_listen(dir.path(), old.address).unwrap();
     let new = Router::start_on(dir.path(), old.address);
     assert_eq!(new.report().unwrap().version.number, 1);
     for _ in 0..20 {

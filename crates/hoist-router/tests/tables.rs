@@ -6,7 +6,7 @@ mod stage;
 use hoist_core::id::Version;
 use hoist_core::model::RouteTarget;
 use hoist_router::control::ControlError;
-use hoist_router::{PlaceError, RouterConfig, RouterError, router_main};
+use hoist_router::{PlaceError, RouterConfig, RouterError, check_listen, router_main};
 use stage::{App, Router, slot, table, to, until};
 
 #[test]
@@ -104,6 +104,30 @@ fn one_router_has_a_directory() {
         })) => assert_eq!(other, pid),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn one_router_has_an_address() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let router = Router::start(dir.path());
+    let config = RouterConfig {
+        listen: router.address,
+        dir: other.path().to_owned(),
+        threads: 1,
+    };
+    let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    assert!(taken(
+        &check_listen(other.path(), router.address).unwrap_err()
+    ));
+    match router_main(config) {
+        Err(RouterError::Listen { address, source }) => {
+            assert!(address == router.address && taken(&source), "{source}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let address = router.address;
+    drop(router);
+    until("it is free", || check_listen(other.path(), address).is_ok());
 }
 
 #[test]
