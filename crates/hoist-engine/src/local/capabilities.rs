@@ -40,9 +40,7 @@ pub(super) fn find(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
 fn namespaces(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
     let id = ProcessId::from_random(random_bytes()?);
     let dir = layout.make_new(id.as_str())?;
-    for name in ["root", "lower", "slug"] {
-        fs::create_dir(dir.join(name))?;
-    }
+    fs::create_dir(dir.join("slug"))?;
     let draft = Spec {
         protocol: PROTOCOL,
         process: id.as_str().to_owned(),

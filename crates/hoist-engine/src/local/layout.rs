@@ -4,14 +4,13 @@
 //! <data>/engine/
 //!   slots/<app>~<service>~<attempt>~<slot>/   a process of a workload
 //!   tasks/<kind>~<app>~<name>/                a task
-//!     spec.json   what it is started with, without the values of variables
+//!     spec.json   what it is started with, without the values of variables; its lock is held by the living shim
 //!     state.json  how it stands
-//!     lock        held by the living shim, and before it by the rack that makes the directory
-//!     begun       a shim has taken over; a second one never does
 //!     stop        asked to stop, for good; survives everything
-//!     sock        where the shim listens
+//!     sock        where the shim listens; only one shim ever makes it
 //!     layer/      what the process wrote over its slug
 //!   new/ trash/   half made, half gone: removed at the next start
+//!   mnt/          where shims mount, each in a namespace of its own
 //!   hints.sock    where shims say "look again"
 //!   uids          the user of each app
 //! ```
@@ -28,13 +27,17 @@ use crate::TaskId;
 
 pub(super) const SPEC: &str = "spec.json";
 pub(super) const STATE: &str = "state.json";
-pub(super) const LOCK: &str = "lock";
 pub(super) const STOP: &str = "stop";
+/// Held by the living shim, and before it by the rack that makes the directory. Written once, so a lock on it stays.
+const LOCK: &str = SPEC;
 pub(super) const SOCKET: &str = "sock";
-/// Says that a shim took the directory over; only one ever does.
-pub(super) const BEGUN: &str = "begun";
-/// What the shim itself has to say, when it goes wrong.
+/// What the shim itself has to say, if it ever goes wrong.
 pub(super) const SHIM_LOG: &str = "shim.log";
+/// Where a shim puts the root of its process together, from its working directory. All shims mount on the same
+/// directory, each in a namespace of its own.
+pub(super) const MOUNT_ROOT: &str = "../../mnt/root";
+/// Where it shows the slug for an overlay: a name without commas and colons.
+pub(super) const MOUNT_LOWER: &str = "../../mnt/lower";
 /// The engine's socket for hints, as a shim reaches it from its working directory: short, however deep the data lies.
 pub(super) const HINTS_FROM_STATE: &str = "../../hints.sock";
 
@@ -65,6 +68,8 @@ impl Layout {
             self.tasks(),
             self.root.join("new"),
             self.root.join("trash"),
+            self.root.join("mnt/root"),
+            self.root.join("mnt/lower"),
         ] {
             builder.create(dir)?;
         }
@@ -151,7 +156,7 @@ pub(super) fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Opens a directory's lock file, making it if it is missing.
+/// Opens the file that is a directory's lock, making it if it is missing.
 pub(super) fn open_lock(dir: &Path) -> io::Result<File> {
     File::options()
         .read(true)
@@ -178,7 +183,7 @@ pub(super) fn is_marked(dir: &Path) -> bool {
 pub(super) fn mark(dir: &Path) -> io::Result<()> {
     match File::create(dir.join(STOP)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        made => made?.sync_all(),
+        made => made.map(|_| ()),
     }
 }
 

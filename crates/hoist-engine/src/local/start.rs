@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -109,10 +109,37 @@ fn refuse_nonsense(inner: &Inner, process: &ProcessSpec) -> Result<(), EngineErr
             return refuse(format!("the value of {name} contains a NUL character"));
         }
     }
+    if let Some((_, inside)) = process
+        .volumes
+        .iter()
+        .find(|(_, inside)| !may_be_a_volume(inside))
+    {
+        return refuse(format!(
+            "a volume cannot be shown at `{inside}`: choose a place like /data, or one below /app"
+        ));
+    }
     if !inner.found.plan.mount && !process.volumes.is_empty() {
         return refuse("volumes need mount namespaces, and this machine refuses them".to_owned());
     }
     Ok(())
+}
+
+/// Whether a volume may be shown there: an absolute place that is none of the machine's own.
+fn may_be_a_volume(inside: &str) -> bool {
+    const TAKEN: [&str; 12] = [
+        "bin", "dev", "etc", "lib", "lib32", "lib64", "old", "proc", "run", "sbin", "sys", "usr",
+    ];
+    let mut parts = Path::new(inside).components();
+    let absolute = parts.next() == Some(Component::RootDir);
+    let Some(Component::Normal(first)) = parts.next() else {
+        return false;
+    };
+    absolute
+        && !TAKEN.iter().any(|taken| first == *taken)
+        && parts
+            .clone()
+            .all(|part| matches!(part, Component::Normal(_)))
+        && (first != "app" || parts.next().is_some())
 }
 
 /// Gives the trees to the app's user, where processes have one.
@@ -157,9 +184,6 @@ fn make(
         ..
     } = start.process;
     let dir = inner.layout.make_new(id.as_str())?;
-    for name in ["root", "lower"] {
-        fs::create_dir(dir.join(name))?;
-    }
     let log = start
         .process
         .log_dir
@@ -282,4 +306,29 @@ impl super::ShimCommand {
 
 fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_shown_where_nothing_else_is() {
+        for good in ["/data", "/var/lib/x", "/app/uploads", "/data/"] {
+            assert!(may_be_a_volume(good), "{good}");
+        }
+        for bad in [
+            "",
+            "data",
+            "/",
+            "/app",
+            "/app/",
+            "/usr/local",
+            "/proc",
+            "/data/../etc",
+            "../x",
+        ] {
+            assert!(!may_be_a_volume(bad), "{bad}");
+        }
+    }
 }

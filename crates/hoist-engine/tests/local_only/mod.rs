@@ -127,7 +127,6 @@ async fn a_directory_that_was_never_executed_is_made_again(mut bench: LocalBench
     gone(&bench, &id).await;
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("state.json"), &state).unwrap();
-    fs::write(dir.join("lock"), "").unwrap();
     bench.reopen();
     assert!(look(&bench).await.workloads.is_empty());
     fs::create_dir(&dir).unwrap();

@@ -77,6 +77,11 @@ pub fn shim_main(arguments: impl IntoIterator<Item = OsString>) -> ! {
     sys::exit_now(code)
 }
 
+/// Writes down what went wrong with the shim itself; the state directory is the only place that it has.
+fn complain(text: &str) {
+    let _ = std::fs::write(crate::local::layout::SHIM_LOG, text);
+}
+
 /// Waits for a child and answers its status as a shell would.
 fn wait_code(pid: i32) -> i32 {
     loop {

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -18,7 +18,7 @@ use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use super::Fault;
 use super::supervise;
 use super::sys::{self, Side};
-use crate::local::layout::{BEGUN, SHIM_LOG};
+use crate::local::layout::SOCKET;
 
 /// What the rack is answered when a shim was started; anything else says what went wrong.
 pub(in crate::local) const STARTED: &[u8] = b"started";
@@ -98,16 +98,25 @@ fn bear(dir: PathBuf, files: Vec<OwnedFd>) -> Result<(), Fault> {
 fn live(dir: &Path, files: Vec<OwnedFd>) -> i32 {
     let _ = prctl::set_name(c"hoist-shim");
     match take_over(dir, files) {
-        Ok((lock, env)) => supervise::run(lock, env),
+        Ok(taken) => supervise::run(taken),
         Err(fault) => {
-            eprintln!("hoist shim: {fault}");
+            super::complain(&fault.to_string());
             1
         }
     }
 }
 
+/// What a shim holds from the start.
+pub(super) struct Taken {
+    /// Held until the end: whoever finds it free knows that the shim is gone.
+    pub(super) lock: File,
+    /// The variables.
+    pub(super) env: File,
+    pub(super) socket: UnixListener,
+}
+
 /// Takes the state directory over: at most one shim ever does.
-fn take_over(dir: &Path, files: Vec<OwnedFd>) -> Result<(File, File), Fault> {
+fn take_over(dir: &Path, files: Vec<OwnedFd>) -> Result<Taken, Fault> {
     chdir(dir).map_err(Fault::of("enter the state directory"))?;
     let null = File::options()
         .read(true)
@@ -116,19 +125,16 @@ fn take_over(dir: &Path, files: Vec<OwnedFd>) -> Result<(File, File), Fault> {
         .map_err(Fault::of("open /dev/null"))?;
     dup2_stdin(&null).map_err(Fault::of("let go of the rack"))?;
     dup2_stdout(&null).map_err(Fault::of("let go of the rack"))?;
-    let log = nix::fcntl::open(
-        SHIM_LOG,
-        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::from_bits_truncate(0o600),
-    );
-    if let Ok(log) = log {
-        dup2_stderr(&log).map_err(Fault::of("open the supervisor's log"))?;
-    }
+    dup2_stderr(&null).map_err(Fault::of("let go of the rack"))?;
+    std::panic::set_hook(Box::new(|panic| super::complain(&panic.to_string())));
     let mut files = files.into_iter().map(File::from);
     let (Some(lock), Some(env)) = (files.next(), files.next()) else {
         return Err(Fault::new("find the lock and the variables"));
     };
-    // A rack that heard no answer asks again, and both would hold the same lock.
-    File::create_new(BEGUN).map_err(Fault::of("be the first supervisor here"))?;
-    Ok((lock, env))
+    // A rack that heard no answer asks again, and both would hold the same lock. The socket is made once and stays.
+    let socket = UnixListener::bind(SOCKET).map_err(Fault::of("open its socket"))?;
+    socket
+        .set_nonblocking(true)
+        .map_err(Fault::of("open its socket"))?;
+    Ok(Taken { lock, env, socket })
 }

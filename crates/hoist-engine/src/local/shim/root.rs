@@ -18,12 +18,9 @@ use nix::unistd::{chdir, pivot_root};
 
 use super::Fault;
 use super::sys;
+use crate::local::layout::{MOUNT_LOWER, MOUNT_ROOT};
 use crate::local::record::{Plan, Spec, TreeRecord};
 
-/// Where the new root is put together, below the state directory.
-const ROOT: &str = "root";
-/// Where the slug is shown for the overlay, below the state directory: a name without commas and colons.
-const LOWER: &str = "lower";
 /// Kernel interfaces that most programs expect in `/dev`.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links from `/` into `/usr`, on machines that have merged them.
@@ -33,7 +30,7 @@ const NO_FS: Option<&str> = None;
 
 /// Puts the root together and moves into it; afterwards nothing of the machine's own tree can be reached.
 pub(super) fn enter(spec: &Spec) -> Result<(), Fault> {
-    let root = Path::new(ROOT);
+    let root = Path::new(MOUNT_ROOT);
     mount(
         NO_FS,
         "/",
@@ -193,9 +190,9 @@ fn app(spec: &Spec, root: &Path) -> Result<(), Fault> {
 /// The slug below a writable layer. All three directories are named relative to the state directory, because the
 /// option's text has no quotes that every kernel understands.
 fn overlay(plan: &Plan, slug: &Path, at: &Path) -> Result<(), Fault> {
-    bind_rec(slug, Path::new(LOWER))?;
+    bind_rec(slug, Path::new(MOUNT_LOWER))?;
     let mut options = format!(
-        "lowerdir={LOWER},upperdir={},workdir={}",
+        "lowerdir={MOUNT_LOWER},upperdir={},workdir={}",
         super::layer::UPPER,
         super::layer::WORK
     );

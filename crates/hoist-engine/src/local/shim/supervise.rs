@@ -4,7 +4,7 @@
 
 mod ending;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -20,10 +20,11 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::child::{self, Child};
+use super::nursery::Taken;
 use super::protocol::{Answer, Client, Request};
 use super::{Fault, layer, sys};
 use crate::local::cgroup::{Cgroups, Limits};
-use crate::local::layout::{HINTS_FROM_STATE, SOCKET, SPEC, STATE, STOP};
+use crate::local::layout::{HINTS_FROM_STATE, SPEC, STATE, STOP};
 use crate::local::proc;
 use crate::local::record::{self, Cause, ExitRecord, PROTOCOL, Phase, Spec, State};
 use crate::logfile::{LogFile, Stream, now_ms};
@@ -53,7 +54,7 @@ struct Supervisor {
     log: LogFile,
     cgroups: Cgroups,
     signals: SignalFd,
-    listener: Option<UnixListener>,
+    listener: UnixListener,
     clients: Vec<Client>,
     checks: Vec<Check>,
     child: Option<Child>,
@@ -80,7 +81,7 @@ struct Check {
 }
 
 /// Supervises until the process has ended for good; answers the exit code of the shim itself.
-pub(super) fn run(lock: File, env: File) -> i32 {
+pub(super) fn run(taken: Taken) -> i32 {
     let records = || -> Result<(Spec, State), Fault> {
         let spec = record::read(Path::new(SPEC)).map_err(Fault::of("read the specification"))?;
         Ok((
@@ -91,13 +92,13 @@ pub(super) fn run(lock: File, env: File) -> i32 {
     let (spec, state) = match records() {
         Ok(records) => records,
         Err(fault) => {
-            eprintln!("hoist shim: {fault}");
+            super::complain(&fault.to_string());
             return 1;
         }
     };
     let failed = state.clone();
     let log = (spec.log.clone(), spec.log_bytes_max);
-    match Supervisor::begin(spec, state, lock, env) {
+    match Supervisor::begin(spec, state, taken) {
         Ok(mut supervisor) => {
             supervisor.work();
             supervisor.end();
@@ -126,7 +127,7 @@ fn give_up(mut state: State, mut log: LogFile, fault: &Fault) {
 }
 
 impl Supervisor {
-    fn begin(spec: Spec, mut state: State, lock: File, env: File) -> Result<Self, Fault> {
+    fn begin(spec: Spec, mut state: State, taken: Taken) -> Result<Self, Fault> {
         state.protocol = PROTOCOL;
         state.boot = record::boot();
         state.shim = i32::try_from(std::process::id()).ok();
@@ -147,21 +148,18 @@ impl Supervisor {
         cgroups
             .create(limits)
             .map_err(Fault::of("make the cgroups"))?;
-        let _ = fs::remove_file(SOCKET);
-        let listener = UnixListener::bind(SOCKET).and_then(|l| l.set_nonblocking(true).map(|()| l));
         let log = LogFile::new(spec.log.clone(), spec.log_bytes_max);
         let limit_at = spec
             .limit_ms
             .map(|limit| Instant::now() + Duration::from_millis(limit));
         Ok(Self {
             state,
-            env,
-            lock,
+            env: taken.env,
+            lock: taken.lock,
             log,
             cgroups,
             signals,
-            // Without a socket (a full disk) the process still runs; a stop then comes by the marker and a kill.
-            listener: listener.ok(),
+            listener: taken.socket,
             clients: Vec::new(),
             checks: Vec::new(),
             child: None,
@@ -293,13 +291,9 @@ impl Supervisor {
                 }
             }
         }
-        if let Some(listener) = self
-            .listener
-            .as_ref()
-            .filter(|_| self.clients.len() < CLIENTS_MAX)
-        {
+        if self.clients.len() < CLIENTS_MAX {
             sources.push(Source::Listener);
-            fds.push(listener.as_fd());
+            fds.push(self.listener.as_fd());
         }
         fds.extend(self.clients.iter().map(AsFd::as_fd));
         let mut polled: Vec<PollFd> = fds
@@ -504,13 +498,8 @@ impl Supervisor {
     }
 
     fn accept(&mut self) {
-        let Some(listener) = &self.listener else {
-            return;
-        };
-        if let Ok(client) = listener
-            .accept()
-            .and_then(|(stream, _)| Client::new(stream))
-        {
+        let accepted = self.listener.accept();
+        if let Ok(client) = accepted.and_then(|(stream, _)| Client::new(stream)) {
             self.clients.push(client);
         }
     }
@@ -569,7 +558,6 @@ impl Supervisor {
         }
         self.cgroups.remove(LEAVE);
         let _ = layer::discard();
-        let _ = fs::remove_file(SOCKET);
         let _ = self.lock.unlock();
         hint();
     }
