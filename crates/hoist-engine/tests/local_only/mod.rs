@@ -177,22 +177,25 @@ async fn everything_stops_without_a_rack(mut bench: LocalBench) {
 }
 
 async fn reserved_ports_are_never_given(mut bench: LocalBench) {
-    bench.reserved_ports = (20_000..31_998).collect();
+    const FIRST: u16 = 31_500;
+    bench.reserved_ports = (20_000..FIRST).collect();
     bench.reopen();
     let id = workload("web", 1);
     let spec = spec(&bench, &id, "idle");
-    bench.engine().apply(&spec, 2).await.unwrap();
-    for number in [1, 2] {
+    bench.engine().apply(&spec, 5).await.unwrap();
+    for number in 1..=5 {
         let port = running(&bench, &slot(&id, number))
             .await
             .address
             .unwrap()
             .port();
-        assert!([31_998, 31_999].contains(&port), "{port}");
+        assert!((FIRST..32_000).contains(&port), "{port}");
     }
-    let error = bench.engine().apply(&spec, 3).await.unwrap_err();
+    bench.reserved_ports = (20_000..32_000).collect();
+    bench.reopen();
+    let error = bench.engine().apply(&spec, 6).await.unwrap_err();
     assert!(error.retryable(), "{error}");
-    assert_eq!(look(&bench).await.workloads[&id].len(), 2);
+    assert_eq!(look(&bench).await.workloads[&id].len(), 5);
 }
 
 async fn usage_is_measured(bench: LocalBench) {
