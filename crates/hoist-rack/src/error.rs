@@ -308,6 +308,7 @@ fn command_hint(error: &CommandError) -> Option<String> {
             "wait for it with --if-busy wait, or end it with --if-busy supersede".to_owned()
         }
         CommandError::NeverDeployed => "hoist deploy".to_owned(),
+        CommandError::UnknownService { .. } => "`hoist scale` shows the services".to_owned(),
         CommandError::AlreadySwitched => "hoist releases rollback".to_owned(),
         CommandError::AlreadyStopped => "hoist start".to_owned(),
         _ => return None,

@@ -98,6 +98,17 @@ impl Rack {
                     ended: None,
                     reason: None,
                 });
+                // Asked for and not begun: a growth waits for a look, others for a switch.
+                let asked = app.sizes.get(name).copied().unwrap_or(service.count);
+                let has = serving.slots.get(name).copied().unwrap_or(0);
+                let is_asked = app.standing == hoist_core::model::Standing::Up && asked != has;
+                let asked = is_asked.then(|| wire::Resize {
+                    from: has,
+                    to: asked,
+                    began: time(self.clock.now()),
+                    ended: None,
+                    reason: None,
+                });
                 let ended = state.resized.get(&(app.name.clone(), name.clone()));
                 let ended = ended.map(|resize| wire::Resize {
                     from: resize.from,
@@ -106,7 +117,7 @@ impl Rack {
                     ended: Some(time(resize.ended)),
                     reason: resize.reason.clone(),
                 });
-                let resize = under_way.or(ended);
+                let resize = under_way.or(asked).or(ended);
                 wire::Service {
                     name: name.to_string(),
                     desired: app.sizes.get(name).copied().unwrap_or(service.count),

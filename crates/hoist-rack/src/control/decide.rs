@@ -106,7 +106,16 @@ impl Controller {
             reason,
         };
         let key = (app.name.clone(), service.clone());
-        self.lock().resized.insert(key, ended);
+        let mut state = self.lock();
+        match state.resized.get_mut(&key) {
+            // The way back of one that failed: why it did is still what was asked about.
+            Some(failed) if failed.reason.is_some() && (failed.to, failed.from) == (from, to) => {
+                failed.ended = now;
+            }
+            _ => {
+                state.resized.insert(key, ended);
+            }
+        }
     }
 
     fn events_of(
