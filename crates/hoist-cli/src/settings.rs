@@ -108,10 +108,10 @@ pub(crate) fn app(named: Option<&str>, directory: &Path) -> Result<String, CliEr
         };
     }
     let hint = "name the app with `-a NAME`";
-    let directory = directory.canonicalize().map_err(|source| {
-        CliError::io(
-            format!("find the directory {}", directory.display()),
-            source,
+    let directory = directory.canonicalize().map_err(|error| {
+        CliError::refused(
+            format!("cannot find the directory {}: {error}", directory.display()),
+            "name the directory of the source",
         )
     })?;
     let name = directory
