@@ -136,7 +136,7 @@ fn logs_outlive_processes_and_deploys() -> Result<()> {
     Ok(())
 }
 
-/// Two more processes, or one that cannot start: then the old size comes back, and the command says so.
+/// `OK` means that the processes are there; one that cannot start brings the old size back, and the command says so.
 fn a_resize_that_fails_goes_back() -> Result<()> {
     let rack = rack()?;
     let source = Source::app(
@@ -167,7 +167,7 @@ fn a_resize_that_fails_goes_back() -> Result<()> {
     let left = rack.processes("shop")?;
     ensure!(left.len() == 1 && left[0].0 == before, "{left:?}");
     rack.hoist(&["scale", "wob=1", "-a", "shop"])?
-        .expect(1, &["has no service `wob`", "hint: "])?;
+        .expect(1, &["there is no service `wob`", "hint: "])?;
     Ok(())
 }
 
@@ -215,7 +215,7 @@ fn no_rack() -> Result<()> {
     rack.run()?;
     rack.kill()?;
     rack.hoist(&["apps"])?
-        .expect(3, &["hint: is it running? `hoist rack start` starts one"])?;
+        .expect(3, &["ERROR: ", "hint: ", "`hoist rack start`"])?;
     rack.hoist(&["version"])?.expect(0, &["0.1.0"])?;
     Ok(())
 }
