@@ -39,7 +39,7 @@ use crate::{
 use layout::{Layout, STATE, is_marked};
 use nursery::Nursery;
 use observe::Standing;
-use record::{PROTOCOL, State};
+use record::{PROTOCOL, Phase, State};
 use shim::{Answer, Found, Request};
 use start::Start;
 
@@ -286,6 +286,22 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a directory is once that is decided.
+///
+/// One whose lock is held and of which nothing was executed is on its way: a shim is about to begin, or the rack
+/// before us died and somebody still holds its lock for a moment.
+fn settled(look: impl Fn() -> io::Result<Standing>) -> io::Result<Standing> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    const ROUNDS: usize = 1_000;
+    for _ in 0..ROUNDS {
+        match look()? {
+            Standing::Held(state) if state.phase == Phase::Made => std::thread::sleep(PAUSE),
+            decided => return Ok(decided),
+        }
+    }
+    look()
+}
+
 impl Inner {
     /// Marks the slots of a workload above `slots`, the highest first; answers their directories.
     fn shrink(&self, id: &WorkloadId, slots: u16) -> io::Result<Vec<PathBuf>> {
@@ -313,7 +329,8 @@ impl Inner {
             };
             let dir = self.layout.slot(&id);
             let marked = is_marked(&dir);
-            let after = match observe::slot(&self.layout, &dir, marked).map_err(failed)? {
+            let standing = settled(|| observe::slot(&self.layout, &dir, marked));
+            let after = match standing.map_err(failed)? {
                 Standing::Gone => None,
                 Standing::Left(state) if spec.restart == RestartPolicy::Always => {
                     // Its shim died: that is no decision of anybody's, so it is held again.
@@ -344,7 +361,7 @@ impl Inner {
         let _one_at_a_time = locked(&self.making);
         let dir = self.layout.task(&spec.id);
         if !matches!(
-            observe::task(&self.layout, &dir).map_err(failed)?,
+            settled(|| observe::task(&self.layout, &dir)).map_err(failed)?,
             Standing::Gone
         ) {
             return Ok(());
