@@ -58,7 +58,7 @@ impl Admin {
     /// Answers calls, one after the other, until dropped.
     ///
     /// Saving a table blocks this thread until the disk has it. Nothing else runs here.
-    pub(crate) async fn serve(&self, listener: UnixListener) {
+    pub(crate) async fn serve(&self, listener: &UnixListener) {
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,

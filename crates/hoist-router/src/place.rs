@@ -3,12 +3,14 @@
 //! One router per directory, by a lock that the kernel drops with the process. The table is on disk, whole and synced,
 //! before anybody is told that it is served.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use hoist_core::model::RouteTable;
 
@@ -18,6 +20,9 @@ use crate::wire::WireTable;
 pub(crate) const SOCKET: &str = "router.sock";
 /// The socket at which a router that ends hands on its listener.
 const DOOR: &str = "router.heir";
+/// How long a taken directory is asked for again.
+const TAKEN_LIMIT: Duration = Duration::from_secs(1);
+const TAKEN_PAUSE: Duration = Duration::from_millis(10);
 const TABLE: &str = "table.json";
 const PID: &str = "router.pid";
 
@@ -75,25 +80,7 @@ impl Place {
             .mode(0o600)
             .open(&path)
             .map_err(io_error("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(&path)
-                    .ok()
-                    .and_then(|text| text.trim().parse().ok());
-                return Err(PlaceError::Taken {
-                    dir: dir.to_owned(),
-                    pid,
-                });
-            }
-            Err(fs::TryLockError::Error(source)) => {
-                return Err(PlaceError::Io {
-                    doing: "lock",
-                    path,
-                    source,
-                });
-            }
-        }
+        lock_soon(&lock, dir, &path)?;
         lock.set_len(0).map_err(io_error("write", &path))?;
         writeln!(lock, "{}", std::process::id()).map_err(io_error("write", &path))?;
         let handle = File::open(dir).map_err(io_error("open", dir))?;
@@ -191,11 +178,31 @@ impl Place {
         Ok(listener)
     }
 
-    /// Gives the directory up, so that a successor can take it while this process finishes what is in flight.
-    pub(crate) fn give_up(self) {
+    /// Gives the directory up, so that a successor can take it while this process finishes what is in flight. To be
+    /// called while the control socket still listens: who finds it gone starts a successor.
+    pub(crate) fn give_up(&self) {
         // A socket that nobody answers would make callers wait instead of look again.
         let _ = fs::remove_file(self.dir.join(SOCKET));
         let _ = self.lock.unlock();
+    }
+}
+
+/// Takes the lock, waiting a moment for a router that is about to let go.
+fn lock_soon(lock: &File, dir: &Path, path: &Path) -> Result<(), PlaceError> {
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < TAKEN_LIMIT => sleep(TAKEN_PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let text = fs::read_to_string(path).unwrap_or_default();
+                return Err(PlaceError::Taken {
+                    dir: dir.to_owned(),
+                    pid: text.trim().parse().ok(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io_error("lock", path)(source)),
+        }
     }
 }
 

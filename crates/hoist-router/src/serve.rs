@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener as DoorListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -177,35 +177,22 @@ fn listen(place: &Place, address: SocketAddr) -> io::Result<TcpListener> {
     listen::bind(address)
 }
 
-/// Answers the control socket until it is time to end, then gives up the directory, so that a successor can take it.
+/// Answers the control socket until it is time to end, then gives up the directory, and the listener to whoever takes it.
 fn answer_until_end(admin: Admin, dir: &Path, listener: &TcpListener) -> Result<(), RouterError> {
-    let outcome = answer(&admin);
-    let door = match outcome {
-        Ok(Ended::Replaced) => Some(admin.place.bind_door()?),
-        _ => None,
+    let Some(door) = answer(&admin)? else {
+        return Ok(());
     };
-    // Not before the door is there: a successor knocks as soon as it has the directory.
-    admin.place.give_up();
-    if let Some(door) = door {
-        // Until a successor has the listener, there is nobody else to accept.
-        match succession::offer(&door, listener, SUCCESSOR_LIMIT) {
-            Ok(true) => tracing::info!("handed the listener to a successor"),
-            Ok(false) => place::close_door(dir),
-            Err(error) => tracing::warn!(%error, "cannot hand the listener to a successor"),
-        }
+    // Until a successor has the listener, there is nobody else to accept.
+    match succession::offer(&door, listener, SUCCESSOR_LIMIT) {
+        Ok(true) => tracing::info!("handed the listener to a successor"),
+        Ok(false) => place::close_door(dir),
+        Err(error) => tracing::warn!(%error, "cannot hand the listener to a successor"),
     }
-    outcome.map(drop)
+    Ok(())
 }
 
-/// Why it is time to end.
-enum Ended {
-    /// Somebody stopped it.
-    Stopped,
-    /// SIGTERM: a successor may come.
-    Replaced,
-}
-
-fn answer(admin: &Admin) -> Result<Ended, RouterError> {
+/// Answers the control socket until it is time to end. After SIGTERM a successor may come: then there is a door for it.
+fn answer(admin: &Admin) -> Result<Option<DoorListener>, RouterError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -216,12 +203,17 @@ fn answer(admin: &Admin) -> Result<Ended, RouterError> {
             UnixListener::from_std(admin.place.bind_control()?).map_err(system("listen"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
-        Ok(tokio::select! {
-            () = admin.serve(listener) => Ended::Stopped,
-            _ = terminate.recv() => Ended::Replaced,
-            _ = interrupt.recv() => Ended::Stopped,
-            () = stop_was_answered(&mut asked) => Ended::Stopped,
-        })
+        let replaced = tokio::select! {
+            () = admin.serve(&listener) => false,
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => false,
+            () = stop_was_answered(&mut asked) => false,
+        };
+        // Before the directory is free, and that before this socket is gone: a successor is started as soon as nobody
+        // answers, and knocks as soon as it has the directory.
+        let door = replaced.then(|| admin.place.bind_door()).transpose()?;
+        admin.place.give_up();
+        Ok(door)
     })
 }
 
