@@ -10,10 +10,6 @@ use std::process::ExitCode;
 
 use hoist_cli::{Environment, RackStarter};
 
-#[cfg(feature = "rack")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let role = args.nth(1);
