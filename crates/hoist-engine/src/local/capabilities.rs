@@ -307,3 +307,31 @@ pub(super) fn describe(found: &Found, config: &LocalConfig) -> Capabilities {
         ],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_of_a_hybrid_machine_are_told_apart() {
+        let mounts = "\
+            30 23 0:26 / /sys/fs/cgroup rw shared:9 - tmpfs tmpfs rw,mode=755\n\
+            31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+            32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+            33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let found = Hierarchies::parse(mounts, "4:memory:/x\n0::/system.slice/hoist.service\n");
+        assert_eq!(found.v2, Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(found.own, PathBuf::from("system.slice/hoist.service"));
+        let place = |name: &str| {
+            let has =
+                |(controllers, _): &&(Vec<String>, PathBuf)| controllers.iter().any(|c| c == name);
+            found.v1.iter().find(has).map(|(_, at)| at.as_path())
+        };
+        assert_eq!(place("memory"), Some(Path::new("/sys/fs/cgroup/memory")));
+        assert_eq!(
+            place("cpuacct"),
+            Some(Path::new("/sys/fs/cgroup/cpu,cpuacct"))
+        );
+        assert_eq!(place("pids"), None);
+    }
+}
