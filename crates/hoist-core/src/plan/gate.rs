@@ -167,7 +167,7 @@ fn exits(process: &Process) -> Option<(u32, Exit)> {
     }
 }
 
-/// Whether none of a workload's slots runs any more. Says so only when it is known: a verdict that is missing, or a slow
+/// Whether none of a workload's slots runs any more. Says so only when it is known: a missing verdict, or a slow
 /// answer, is not a lost process.
 pub(super) fn lost(seen: &Observation, workload: &Workload, slots: u16) -> bool {
     let down = |number| {

@@ -15,8 +15,10 @@
 //! - Looks of one part never go backwards, and a probe's verdict is dropped when the engine part names another life of
 //!   the process.
 //! - Commands about one workload reach its engine in the order they were given, or not at all.
-//! - No table is published before a look at the engine. After that one is due when it differs from the last, and when an
-//!   app's `routes_since` is newer than the running table.
+//! - No table is published before a look at the engine. After that one is due when it differs from the last, and when
+//!   an app's `routes_since` is newer than the running table.
+//! - What is under way shows: a release command or a workload whose start has been asked for and not answered is in the
+//!   engine's part (running; without slots), so that nothing ends beside it.
 
 mod apply;
 mod commands;

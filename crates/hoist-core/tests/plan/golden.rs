@@ -2,8 +2,8 @@
 //! of it. `UPDATE_GOLDEN=1` writes the transcripts anew; they are reviewed as text.
 //!
 //! A story's lines: `release A web*2=good:500 worker=exits:1 +command`, `promote A`, `rollback A`, `restart [SERVICE]`,
-//! `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `stop`, `delete`, `memory N` (in MB, as `web^40`), `requests N`, `answered`,
-//! `rack dies MS`, `router dies`, `run MS`, `rest`.
+//! `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `stop`, `delete`, `memory N` (in MB, as `web^40`),
+//! `requests N`, `answered`, `rack dies MS`, `router dies`, `run MS`, `rest`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
