@@ -88,7 +88,8 @@ impl Load {
             tally: Arc::default(),
             threads: Vec::new(),
         };
-        let kinds: [(usize, fn(&Client)); 4] = [
+        type Kind = (usize, fn(&Client));
+        let kinds: [Kind; 4] = [
             (clients.kept, Client::keep),
             (clients.fresh, Client::renew),
             (clients.slow, Client::dawdle),

@@ -14,7 +14,7 @@ impl Rack {
         self.refuse_taken_name(name)?;
         let ticket = self.sequence.ticket().await?;
         let app = plan::create(name.clone(), ticket.version);
-        let mut commit = Commit::new(name, StateChange::Create(app));
+        let mut commit = Commit::new(name, StateChange::Create(Box::new(app)));
         commit
             .events
             .push(self.event(name, actor, "app:create", "created".to_owned()));

@@ -1,11 +1,13 @@
 //! Carries out what is due, each workload and task one action at a time, in the order the planner gave them.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hoist_core::id::{ReleaseId, Version, WorkloadId};
 use hoist_core::limits;
-use hoist_core::model::{App, Workload};
+use hoist_core::model::{App, EngineLook, TaskStatus, Workload};
 use hoist_core::plan::{self, Action};
 use hoist_engine::{Seen, TaskId};
 
@@ -29,8 +31,10 @@ impl Controller {
             ..Default::default()
         };
         for action in plan::strays(state.apps.values().map(|entry| &entry.app), &observation) {
-            if let Action::Remove { id } = action {
-                self.remove(id);
+            match action {
+                Action::Remove { id } => self.remove(id),
+                Action::StopReleaseCommand { promotion } => self.stop_stray(promotion, seen),
+                Action::Apply { .. } | Action::RunReleaseCommand { .. } => {}
             }
         }
     }
@@ -43,38 +47,51 @@ impl Controller {
                 self.run_release_command(app, promotion, release);
             }
             Action::StopReleaseCommand { promotion } => {
-                let id = TaskId::ReleaseCommand(app.name.clone(), promotion);
-                self.start(
-                    format!("stop the release command of {}", app.name),
-                    |own| async move { Ok(own.engine.stop_task(&id).await?) },
-                );
+                self.stop_release_command(TaskId::ReleaseCommand(app.name.clone(), promotion));
             }
         }
     }
 
-    fn apply(self: &Arc<Self>, workload: Workload, slots: u16) {
-        let what = workload_action(&workload.id);
-        self.start(what, move |own| async move {
-            let detail = own
-                .releases
-                .detail(&workload.id.app, &workload.release)
-                .await?;
-            let spec = own.releases.workload(&detail, &workload)?;
-            let applied = own.engine.apply(&spec, slots).await;
-            match &applied {
-                Err(error) if !error.retryable() => {
-                    own.lock()
-                        .refused
-                        .insert(workload.id.clone(), with_causes(error));
-                }
-                _ => drop(own.lock().refused.remove(&workload.id)),
-            }
-            Ok(applied?)
+    /// Stops a release command whose promotion is over.
+    fn stop_stray(self: &Arc<Self>, promotion: Version, seen: &Seen) {
+        let of_promotion =
+            |id: &&TaskId| matches!(id, TaskId::ReleaseCommand(_, number) if *number == promotion);
+        if let Some(id) = seen.tasks.keys().find(of_promotion) {
+            self.stop_release_command(id.clone());
+        }
+    }
+
+    fn stop_release_command(self: &Arc<Self>, id: TaskId) {
+        self.start(Acting::Task(id.clone()), |own| async move {
+            Ok(own.engine.stop_task(&id).await?)
         });
     }
 
+    fn apply(self: &Arc<Self>, workload: Workload, slots: u16) {
+        self.start(
+            Acting::Workload(workload.id.clone()),
+            move |own| async move {
+                let detail = own
+                    .releases
+                    .detail(&workload.id.app, &workload.release)
+                    .await?;
+                let spec = own.releases.workload(&detail, &workload)?;
+                let applied = own.engine.apply(&spec, slots).await;
+                match &applied {
+                    Err(error) if !error.retryable() => {
+                        own.lock()
+                            .refused
+                            .insert(workload.id.clone(), with_causes(error));
+                    }
+                    _ => drop(own.lock().refused.remove(&workload.id)),
+                }
+                Ok(applied?)
+            },
+        );
+    }
+
     fn remove(self: &Arc<Self>, id: WorkloadId) {
-        self.start(workload_action(&id), move |own| async move {
+        self.start(Acting::Workload(id.clone()), move |own| async move {
             Ok(own.engine.remove(&id).await?)
         });
     }
@@ -85,16 +102,14 @@ impl Controller {
             Some(promotion) => promotion.deadline.since(promotion.began).into(),
             None => limits::PROMOTION_LIMIT.into(),
         };
-        self.start(
-            format!("run the release command of {name}"),
-            move |own| async move {
-                let detail = own.releases.detail(&name, &release).await?;
-                if let Some(spec) = own.releases.release_command(&detail, promotion, limit)? {
-                    own.engine.run(&spec).await?;
-                }
-                Ok(())
-            },
-        );
+        let task = TaskId::ReleaseCommand(name.clone(), promotion);
+        self.start(Acting::Task(task), move |own| async move {
+            let detail = own.releases.detail(&name, &release).await?;
+            if let Some(spec) = own.releases.release_command(&detail, promotion, limit)? {
+                own.engine.run(&spec).await?;
+            }
+            Ok(())
+        });
     }
 
     /// A release command's record is needed until its promotion ended.
@@ -110,26 +125,26 @@ impl Controller {
             let ended = matches!(status, hoist_core::model::TaskStatus::Ended(_));
             if *name == app.name && !current && ended {
                 let id = id.clone();
-                self.start(
-                    format!("forget release command {promotion} of {name}"),
-                    |own| async move { Ok(own.engine.forget_task(&id).await?) },
-                );
+                self.start(Acting::Task(id.clone()), |own| async move {
+                    Ok(own.engine.forget_task(&id).await?)
+                });
             }
         }
     }
 
     /// Runs one action on its own, unless one of that name is under way; remembers what fails, for `doctor`.
-    fn start<F>(self: &Arc<Self>, what: String, action: impl FnOnce(Arc<Self>) -> F)
+    fn start<F>(self: &Arc<Self>, about: Acting, action: impl FnOnce(Arc<Self>) -> F)
     where
         F: Future<Output = Result<(), RackError>> + Send + 'static,
     {
         let mut acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !acting.insert(what.clone()) {
+        if !acting.insert(about.clone()) {
             return;
         }
         drop(acting);
         let own = self.clone();
         let work = action(self.clone());
+        let what = about.to_string();
         tokio::spawn(async move {
             match work.await {
                 Ok(()) => drop(own.lock().failing.remove(&what)),
@@ -141,12 +156,46 @@ impl Controller {
                 }
             }
             let mut acting = own.acting.lock().unwrap_or_else(PoisonError::into_inner);
-            acting.remove(&what);
+            acting.remove(&about);
         });
     }
 }
 
-/// One name for all that is done about a workload, so that only one thing is done at a time.
-fn workload_action(id: &WorkloadId) -> String {
-    format!("hold {id}")
+/// What an action is about: one at a time for each.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Acting {
+    /// A workload is started, resized or removed.
+    Workload(WorkloadId),
+    /// A task is started, stopped or forgotten.
+    Task(TaskId),
+}
+
+impl fmt::Display for Acting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(id) => write!(f, "hold {id}"),
+            Self::Task(TaskId::ReleaseCommand(app, number)) => {
+                write!(f, "see to the release command of {app} ({number})")
+            }
+            Self::Task(TaskId::Build(app, build)) => write!(f, "see to build {build} of {app}"),
+            Self::Task(TaskId::OneOff(app, process)) => write!(f, "see to {process} of {app}"),
+        }
+    }
+}
+
+/// Adds what was asked for and not answered to a look: it may come into being at any moment, so it counts as there.
+pub(super) fn count_in(look: &mut EngineLook, acting: &HashSet<Acting>) {
+    for about in acting {
+        match about {
+            Acting::Workload(id) => {
+                look.workloads.entry(id.clone()).or_default();
+            }
+            Acting::Task(TaskId::ReleaseCommand(_, number)) => {
+                look.release_commands
+                    .entry(*number)
+                    .or_insert(TaskStatus::Running);
+            }
+            Acting::Task(_) => {}
+        }
+    }
 }

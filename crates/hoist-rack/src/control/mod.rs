@@ -65,7 +65,7 @@ pub struct Controller {
     /// Makes the next pass come now.
     pub wake: Arc<Notify>,
     state: Mutex<LoopState>,
-    acting: Mutex<HashSet<String>>,
+    acting: Mutex<HashSet<act::Acting>>,
 }
 
 /// What the loop last did, for `doctor`, `ps` and promotions in flight.
@@ -231,6 +231,12 @@ impl Controller {
         let Ok((look, ())) = self.sequence.look(|| ()).await else {
             return self.last_engine_look();
         };
+        // Before the look: an action that ends during it shows in one or the other.
+        let acting = self
+            .acting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let answer = tokio::time::timeout(LOOK_LIMIT, self.engine.observe()).await;
         let seen = match answer {
             Ok(Ok(seen)) => seen,
@@ -242,13 +248,14 @@ impl Controller {
             TaskId::ReleaseCommand(_, promotion) => Some((*promotion, *status)),
             _ => None,
         });
-        let engine = EngineLook {
+        let mut engine = EngineLook {
             look,
             workloads: seen.workloads.clone(),
             release_commands: release_commands.collect::<BTreeMap<Version, TaskStatus>>(),
             refused: self.lock().refused.clone(),
             memory_free_bytes: seen.memory_free_bytes,
         };
+        act::count_in(&mut engine, &acting);
         (engine, seen)
     }
 

@@ -30,7 +30,9 @@ impl Controller {
     /// Publishes a table when it says something new, when the router runs another one, or when an app waits for one that
     /// is newer than a decision. Answers whether it did.
     pub(super) async fn publish(self: &Arc<Self>, look: &Look) -> bool {
-        if look.router.look == Version::default() {
+        // Before the first look at both, an empty table would say that nothing serves.
+        let unseen = Version::default();
+        if look.router.look == unseen || look.engine.look == unseen {
             return false;
         }
         let read = || self.store.snapshot();

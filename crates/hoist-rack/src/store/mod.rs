@@ -46,7 +46,7 @@ pub enum StateChange {
     /// Nothing: history only.
     None,
     /// The app must not exist yet.
-    Create(App),
+    Create(Box<App>),
     /// The app must be at this generation.
     Update {
         /// The generation that was decided on.

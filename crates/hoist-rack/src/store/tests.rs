@@ -16,7 +16,10 @@ fn name() -> AppName {
 async fn created(store: &Store) -> Result<(), StoreError> {
     let app = plan::create(name(), version(1));
     store
-        .commit(Commit::new(&name(), StateChange::Create(app)), Timestamp(5))
+        .commit(
+            Commit::new(&name(), StateChange::Create(Box::new(app))),
+            Timestamp(5),
+        )
         .await
 }
 
@@ -93,7 +96,7 @@ async fn a_refused_commit_leaves_the_rest_of_its_group_alone() {
     let other: AppName = "blog".parse().expect("a name");
     let fresh = plan::create(other.clone(), version(3));
     let good = store.commit(
-        Commit::new(&other, StateChange::Create(fresh)),
+        Commit::new(&other, StateChange::Create(Box::new(fresh))),
         Timestamp(1),
     );
     let bad = created(&store);

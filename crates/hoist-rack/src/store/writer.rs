@@ -189,7 +189,7 @@ fn change_state(
             let created = wall();
             put_app(connection, app, created)?;
             let entry = AppEntry {
-                app: app.clone(),
+                app: App::clone(app),
                 created,
             };
             state.apps.insert(name.clone(), Arc::new(entry));
