@@ -1,6 +1,6 @@
 //! The gate's eyes: asks each process from outside whether it may take requests. One module for all engines.
 //!
-//! One task per incarnation of a process. Before ready it asks after 25 ms, then ever slower up to 250 ms; afterwards at
+//! One task per incarnation of a process. Before ready it asks every 25 ms, then ever slower up to 250 ms; afterwards at
 //! the interval of its health check, or at once when the control loop needs a fresh answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -174,11 +174,7 @@ impl Prober {
             let found = asking.ask(&*self.engine).await;
             let probe = asking.settle(found);
             self.remember(&asking.target, Answer { look, probe }, asked);
-            let pause = asking.pause();
-            asked = timeout(pause, refresh.notified()).await.is_ok();
-            if asked {
-                asking.hurry();
-            }
+            asked = timeout(asking.pause(), refresh.notified()).await.is_ok();
         }
     }
 
@@ -204,7 +200,6 @@ struct Asking {
     began: Instant,
     was_ready: bool,
     failures: u32,
-    pause: Duration,
     elsewhere: Option<Vec<u16>>,
 }
 
@@ -215,7 +210,6 @@ impl Asking {
             began: Instant::now(),
             was_ready: false,
             failures: 0,
-            pause: limits::PROBE_FIRST.into(),
             elsewhere: None,
         }
     }
@@ -303,7 +297,7 @@ impl Asking {
         }
     }
 
-    fn pause(&mut self) -> Duration {
+    fn pause(&self) -> Duration {
         if self.was_ready && self.failures == 0 {
             return self.target.check.interval;
         }
@@ -314,13 +308,8 @@ impl Asking {
                 .saturating_sub(self.began.elapsed())
                 .max(Duration::from_millis(1));
         }
-        let pause = self.pause;
-        self.pause = (pause * 3 / 2).min(limits::PROBE_SLOWEST.into());
-        pause
-    }
-
-    fn hurry(&mut self) {
-        self.pause = limits::PROBE_FIRST.into();
+        // A fortieth of its age: whatever a process took to start, little is added to it.
+        (self.began.elapsed() / 40).clamp(limits::PROBE_FIRST.into(), limits::PROBE_SLOWEST.into())
     }
 }
 
