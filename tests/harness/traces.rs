@@ -81,6 +81,15 @@ fn parent(pid: i32) -> Option<i32> {
     stat(pid)?.get(1)?.parse().ok()
 }
 
+/// The living children of a process.
+pub fn children(of: i32) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| parent(*pid) == Some(of) && lives(*pid))
+        .collect()
+}
+
 fn lives(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| {
         fields

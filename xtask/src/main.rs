@@ -19,7 +19,8 @@ usage: cargo xtask COMMAND
   check          format, tidy, generated files and clippy: what must hold before a commit
   tidy           crate graph, licences, bans and rules about files; part of check
   openapi        writes docs/openapi.json from the API's declaration
-  bench [NAME]…  measures and writes docs/performance.md; `bench --list` says what there is";
+  bench [--bin PATH] [NAME]…
+                 measures and writes docs/performance.md; `bench --list` says what there is";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -99,7 +99,7 @@ const FILE: &str = "docs/performance.md";
 const HEAD: &str = "# Performance\n\nWritten by `cargo xtask bench`. A bar is what was promised; a row that does not reach \
                     it says so.\n";
 
-/// Runs the named measurements, or all, and writes their rows.
+/// Runs the named measurements, or all, and writes their rows. `--bin PATH` before the names measures that binary.
 ///
 /// # Errors
 /// When a name is not known, or the binary cannot be built. A bar that is not reached is no error.
@@ -110,6 +110,10 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
         }
         return Ok(());
     }
+    let (given, names) = match names {
+        ["--bin", path, names @ ..] => (Some(PathBuf::from(path)), names),
+        names => (None, names),
+    };
     if let Some(unknown) = names
         .iter()
         .find(|name| !BENCHES.iter().any(|bench| bench.name == **name))
@@ -119,7 +123,7 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
         );
     }
     let root = root()?;
-    let binary = binary(&root)?;
+    let binary = given.map_or_else(|| binary(&root), Ok)?;
     for bench in BENCHES
         .iter()
         .filter(|bench| names.is_empty() || names.contains(&bench.name))

@@ -25,26 +25,27 @@ pub(super) fn run(binary: &Path) -> Result<Vec<Row>> {
         rack.deployed(&source.dir())?;
     }
     std::thread::sleep(REST);
-    let server = kilobytes(
-        rack.pid().context("no rack runs")? as i32,
-        "status",
-        "VmRSS:",
-    )?;
-    let router = kilobytes(
-        traces::router(rack.data()).context("no router runs")?,
-        "status",
-        "VmRSS:",
-    )?;
+    let rack_pid = rack.pid().context("no rack runs")? as i32;
+    let server = rss(rack_pid)?;
+    let router = rss(traces::router(rack.data()).context("no router runs")?)?;
+    // The nursery of shims is the rack's child and part of its cost.
+    let mut nursery = 0;
+    for child in traces::children(rack_pid) {
+        if !traces::line_of(child).contains(" router ") {
+            nursery += rss(child)?;
+        }
+    }
+    let all = mb(server + router + nursery);
     let mut rows = vec![Row {
         what: format!("rack and router at rest, {APPS} apps of one process (sum of Rss)"),
         bar: "at most 40 MB".to_owned(),
         measured: format!(
-            "{:.1} MB ({:.1} and {:.1})",
-            mb(server + router),
+            "{all:.1} MB (rack {:.1}, router {:.1}, nursery of shims {:.1})",
             mb(server),
-            mb(router)
+            mb(router),
+            mb(nursery)
         ),
-        reached: mb(server + router) <= 40.0,
+        reached: all <= 40.0,
     }];
     rows.push(shims(&rack, APPS)?);
     rows.push(ps(&rack, APPS)?);
@@ -99,6 +100,10 @@ fn ps(rack: &Rack, count: usize) -> Result<Row> {
         measured,
         reached: times[times.len() / 2] <= Duration::from_millis(20),
     })
+}
+
+fn rss(pid: i32) -> Result<u64> {
+    kilobytes(pid, "status", "VmRSS:")
 }
 
 fn mb(kilobytes: u64) -> f64 {
