@@ -4,13 +4,14 @@
 //! control socket says whether it lives.
 
 use std::fs::OpenOptions;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hoist_router::check_listen;
 use hoist_router::control::{RouterClient, RouterReport};
 use tokio::sync::Notify;
 
@@ -47,8 +48,8 @@ impl RouterProcess {
             tracing::info!(was = %report.listen, now = %self.listen, "the router moves");
             let _ = client.stop().await;
         } else if self.listen.port() != 0 {
-            // A router that is starting or going shares its port; anybody else's listener does not.
-            TcpListener::bind(self.listen).map_err(|source| RackError::RouterPort {
+            // A router that is on its way out hands its port over; anybody else's listener does not.
+            check_listen(&self.dir, self.listen).map_err(|source| RackError::RouterPort {
                 address: self.listen,
                 source,
             })?;

@@ -297,8 +297,6 @@ impl super::ShimCommand {
             .arg("shim")
             .args(arguments)
             .env_clear()
-            // Where mimalloc is the allocator: huge pages would make a shim of 4 MB out of one of a few pages.
-            .env("MIMALLOC_ALLOW_THP", "0")
             .current_dir("/");
         command
     }
