@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -43,6 +44,8 @@ impl Rack {
     /// A place for a rack that does not run yet.
     pub fn idle(program: &Path) -> Result<Self> {
         let home = tempfile::tempdir()?;
+        // Without a mount namespace, apps pass through here to their own directory.
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
         Ok(Self {
             program: program.to_owned(),
             data: home.path().join("data"),
