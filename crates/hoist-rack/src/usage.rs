@@ -45,31 +45,54 @@ impl Sampler {
         }
     }
 
-    /// What every process uses now, measured against the last sample that is old enough.
-    pub(crate) async fn rates(&self, engine: &dyn Engine) -> BTreeMap<SlotId, Rate> {
-        let usage = engine.usage().await.unwrap_or_default();
+    /// What these processes use: from the last samples while they are young and know all of them, else measured now.
+    pub(crate) async fn rates(
+        &self,
+        engine: &dyn Engine,
+        slots: &[&SlotId],
+    ) -> BTreeMap<SlotId, Rate> {
         let now = Instant::now();
+        {
+            let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, last)) = &samples.last
+                && now.duration_since(*at) < PAUSE * 2
+                && slots.iter().all(|slot| last.contains_key(*slot))
+            {
+                return rates_between(samples.before.as_ref(), *at, last);
+            }
+        }
+        let usage = engine.usage().await.unwrap_or_default();
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let old_enough = |at: &Instant| now.duration_since(*at) >= SPAN_MIN;
         let base = [&samples.last, &samples.before]
             .into_iter()
             .flatten()
             .find(|(at, _)| old_enough(at));
-        usage
-            .into_iter()
-            .map(|(slot, usage)| {
-                let rate = Rate {
-                    cpu_millicores: base.map_or(0, |(at, before)| {
-                        let then = before.get(&slot).map_or(usage.cpu_nanos, |u| u.cpu_nanos);
-                        let span = now.duration_since(*at).as_nanos() as u64;
-                        usage.cpu_nanos.saturating_sub(then) * 1_000 / span.max(1)
-                    }),
-                    memory_bytes: usage.memory_bytes,
-                };
-                (slot, rate)
-            })
-            .collect()
+        rates_between(base, now, &usage)
     }
+}
+
+/// Rates between two samples; without an earlier one of a process its CPU shows as nothing.
+fn rates_between(
+    before: Option<&(Instant, BTreeMap<SlotId, Usage>)>,
+    at: Instant,
+    usage: &BTreeMap<SlotId, Usage>,
+) -> BTreeMap<SlotId, Rate> {
+    let rate = |slot: &SlotId, usage: &Usage| {
+        let earlier = before.and_then(|(then, samples)| Some((*then, samples.get(slot)?)));
+        let cpu_millicores = earlier.map_or(0, |(then, earlier)| {
+            let span = at.duration_since(then).as_nanos() as u64;
+            usage.cpu_nanos.saturating_sub(earlier.cpu_nanos) * 1_000 / span.max(1)
+        });
+        Rate {
+            cpu_millicores,
+            memory_bytes: usage.memory_bytes,
+        }
+    };
+    let rates = usage
+        .iter()
+        .map(|(slot, usage)| (slot.clone(), rate(slot, usage)));
+    rates.collect()
 }
 
 /// Samples until the rack ends.

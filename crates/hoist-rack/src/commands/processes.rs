@@ -34,17 +34,28 @@ impl Rack {
         let entry = self.app(app)?;
         let state = self.controller.state();
         let seen = self.controller.seen_of(app, &state);
-        let usage = self.sampler.rates(&*self.engine).await;
-        let mut views = Vec::new();
-        for (workload, processes) in &seen.engine.workloads {
-            for (slot, process) in processes {
-                let slot = SlotId {
-                    workload: workload.clone(),
-                    slot: *slot,
-                };
-                views.push(self.view(&entry.app, &seen, slot, process, &usage));
-            }
-        }
+        let processes: Vec<(SlotId, &Process)> = seen
+            .engine
+            .workloads
+            .iter()
+            .flat_map(|(workload, processes)| processes.iter().map(move |found| (workload, found)))
+            .map(|(workload, (slot, process))| {
+                let workload = workload.clone();
+                (
+                    SlotId {
+                        workload,
+                        slot: *slot,
+                    },
+                    process,
+                )
+            })
+            .collect();
+        let slots: Vec<&SlotId> = processes.iter().map(|(slot, _)| slot).collect();
+        let usage = self.sampler.rates(&*self.engine, &slots).await;
+        let mut views: Vec<_> = processes
+            .into_iter()
+            .map(|(slot, process)| self.view(&entry.app, &seen, slot, process, &usage))
+            .collect();
         views.sort_by(|a, b| {
             let key = |view: &ProcessView| {
                 let attempt = std::cmp::Reverse(view.slot.workload.attempt);
