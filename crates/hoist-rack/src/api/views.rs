@@ -167,7 +167,7 @@ impl Rack {
             kind: wire::PromotionKind::from_word(&record.kind),
             actor: record.actor.clone(),
             phase: live.map(|(_, promotion)| {
-                wire::PhaseName::from_word(control::phase_word(&promotion.phase))
+                wire::PhaseName::from_word(plan::explain::phase_word(promotion.phase.name()))
             }),
             waiting: live
                 .and_then(|(entry, promotion)| waiting(entry, promotion, &state, self.clock.now())),

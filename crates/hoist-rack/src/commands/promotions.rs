@@ -7,7 +7,6 @@ use hoist_core::plan::{self, CommandError, PromoteOptions};
 
 use super::Actor;
 use crate::clock::wall;
-use crate::control::phase_word;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::releases::new_release_id;
@@ -100,7 +99,7 @@ impl Rack {
         let phase = after
             .promotion
             .as_ref()
-            .map(|promotion| phase_word(&promotion.phase));
+            .map(|promotion| plan::explain::phase_word(promotion.phase.name()));
         PromotionRecord {
             app: app.clone(),
             number,

@@ -176,7 +176,7 @@ impl Controller {
         };
         match transition {
             Transition::Enter { phase } => {
-                let word = words::phase_word(phase).to_owned();
+                let word = plan::explain::phase_word(phase.name()).to_owned();
                 if record
                     .report
                     .phases
@@ -194,7 +194,7 @@ impl Controller {
             Transition::End { outcome } => {
                 record.ended = Some(wall());
                 record.report.ended = Some(now.0);
-                record.outcome = Some(words::outcome_word(outcome).to_owned());
+                record.outcome = Some(plan::explain::outcome_word(outcome).to_owned());
                 let reason = match outcome {
                     Outcome::RolledBack(reason) | Outcome::Failed(reason) => Some(reason),
                     Outcome::Succeeded | Outcome::Superseded | Outcome::Cancelled => None,

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 pub use follow::{exit_words, release_of};
 pub use probe::{Check, Prober, Question, Target};
 pub use publish::urls;
-pub use words::{event_source, outcome_word, phase_word, status_word};
+pub use words::{event_source, status_word};
 
 use crate::clock::Clock;
 use crate::error::with_causes;

@@ -9,29 +9,6 @@ pub fn event_source(engine: &str, object: &str) -> String {
     format!("system/{engine}/{object}")
 }
 
-/// The word of a phase.
-pub fn phase_word(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::Preparing => "preparing",
-        Phase::Starting => "starting",
-        Phase::Replacing(_) => "replacing",
-        Phase::Shifting => "shifting",
-        Phase::Draining => "draining",
-        Phase::RollingBack { .. } => "rolling-back",
-    }
-}
-
-/// The word of an outcome.
-pub fn outcome_word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::RolledBack(_) => "rolled-back",
-        Outcome::Failed(_) => "failed",
-        Outcome::Superseded => "superseded",
-        Outcome::Cancelled => "cancelled",
-    }
-}
-
 /// The word of an app's status.
 pub fn status_word(status: AppStatus) -> &'static str {
     match status {
