@@ -83,7 +83,7 @@ fn up_serves_and_a_second_up_deploys() -> Result<()> {
             "Build:   B",
             "Release: R",
             "Url:",
-            "Try: hoist ps -a hello",
+            " ps -a hello\n",
         ],
     )?;
     ensure!(

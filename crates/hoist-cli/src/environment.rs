@@ -20,6 +20,8 @@ pub const TERM: &str = "TERM";
 /// The surroundings of one run, frozen. Tests make their own.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
+    /// What the program was called as.
+    pub called_as: Option<OsString>,
     /// [`HOIST_URL`].
     pub url: Option<OsString>,
     /// [`HOIST_DATA_DIR`].
@@ -51,6 +53,7 @@ impl Environment {
             ))
         };
         Self {
+            called_as: std::env::args_os().next(),
             url: variable(HOIST_URL),
             data_dir: variable(HOIST_DATA_DIR),
             xdg_data_home: variable(XDG_DATA_HOME),
@@ -62,5 +65,13 @@ impl Environment {
             stderr_terminal: std::io::stderr().is_terminal(),
             columns: stdout_terminal.then(columns).flatten(),
         }
+    }
+
+    /// How a user types this program again.
+    pub fn program(&self) -> &str {
+        let called_as = self.called_as.as_ref().and_then(|name| name.to_str());
+        called_as
+            .filter(|name| name.contains('/'))
+            .unwrap_or("hoist")
     }
 }

@@ -191,9 +191,10 @@ async fn tell(
         context.out.label("Url", url)?;
     }
     context.out.flush()?;
+    // As it was called: `cargo run` calls a program that is on nobody's path.
+    let (program, app) = (context.environment.program(), &deployed.app);
     context.out.chatter(&format!(
-        "Try: hoist ps -a {0}\n     hoist logs -a {0}",
-        deployed.app
+        "Try: {program} ps -a {app}\n     {program} logs -a {app}"
     ))
 }
 
