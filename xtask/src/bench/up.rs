@@ -50,7 +50,16 @@ pub(super) fn cold(binary: &Path) -> Result<Vec<Row>> {
         std::fs::remove_dir_all(&target)?;
     }
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or("unknown").to_owned();
+    let load: f64 = load
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(f64::NAN);
+    let busy = if load > 0.5 {
+        format!("; not idle: load average {load} before")
+    } else {
+        String::new()
+    };
     let cpu = || -> Result<i64> {
         let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         Ok(used.user_time().tv_sec() + used.system_time().tv_sec())
@@ -59,11 +68,9 @@ pub(super) fn cold(binary: &Path) -> Result<Vec<Row>> {
     let took = serving(binary, Some(&target), COLD_LIMIT)?;
     let used = cpu()? - before;
     Ok(vec![Row {
-        what: format!(
-            "`cargo run --release -- up examples/hello`, cold: command to serving (load average before: {load})"
-        ),
+        what: "`cargo run --release -- up examples/hello`, cold: command to serving".to_owned(),
         bar: "at most 5 minutes on two idle cores".to_owned(),
-        measured: format!("{:.0} s, {used} s of CPU time", took.as_secs_f64()),
+        measured: format!("{:.0} s, {used} s of CPU time{busy}", took.as_secs_f64()),
         reached: took <= Duration::from_secs(300),
     }])
 }
