@@ -259,6 +259,46 @@ async fn the_last_words_of_a_first_deploy_that_fails_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_command_runs_before_anything_starts_and_its_failure_ends_it() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let with = |script: &str| format!("release: [\"{script}\"]\n{}", web("serve"));
+    let good = world.build(&app, &with("say migrated")).await;
+    let record = world.promote(&app, &good).await;
+    assert_eq!(record.outcome.as_deref(), Some("succeeded"));
+    let phases: Vec<_> = record
+        .report
+        .phases
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(phases, ["preparing", "starting", "shifting", "draining"]);
+    let before = world.rack().processes(&app).await.expect("processes");
+    let bad = world.build(&app, &with("say no table; exit 5")).await;
+    let record = world.promote(&app, &bad).await;
+    assert_eq!(record.outcome.as_deref(), Some("rolled-back"));
+    assert_eq!(
+        record.reason.as_deref(),
+        Some("the release command failed (exit 5)")
+    );
+    assert!(
+        record
+            .report
+            .last_lines
+            .iter()
+            .any(|(_, _, text)| text == "no table")
+    );
+    let after = world.rack().processes(&app).await.expect("processes");
+    let ids = |views: &[hoist_rack::commands::ProcessView]| -> Vec<String> {
+        views
+            .iter()
+            .map(|view| view.process.id.to_string())
+            .collect()
+    };
+    assert_eq!(ids(&before), ids(&after), "nothing was started or stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rack_that_crashes_anywhere_in_a_promotion_ends_it_after_its_start() {
     let mut world = World::new().await;
     let app = created(&world).await;

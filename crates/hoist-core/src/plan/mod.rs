@@ -41,7 +41,7 @@ pub use commands::{CommandError, PromoteOptions, cancel, create, delete, promote
 pub use converge::{converge, strays};
 pub use route::route;
 pub use status::{AppStatus, status};
-pub use step::{due, step};
+pub use step::{due, runs_release_command, step};
 pub use waiting::{Part, Waiting};
 
 /// What `step` answers.

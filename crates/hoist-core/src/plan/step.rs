@@ -90,6 +90,12 @@ fn router_changed(app: &App, seen: &Observation) -> bool {
         && seen.router.incarnation != app.router.incarnation
 }
 
+/// Whether the promotion in flight has a release command to run.
+pub fn runs_release_command(app: &App) -> bool {
+    let promotion = app.promotion.as_ref();
+    promotion.is_some_and(|promotion| has_command(app, promotion))
+}
+
 /// Whether the promotion runs a release command at all: going back, restarting and starting do not migrate again.
 pub(super) fn has_command(app: &App, promotion: &Promotion) -> bool {
     let asks = promotion.kind == PromotionKind::Promote;

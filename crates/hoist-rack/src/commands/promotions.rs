@@ -2,15 +2,16 @@
 
 use hoist_core::describe;
 use hoist_core::id::{AppName, ReleaseId, ServiceName, Version};
-use hoist_core::model::{Cancel, Millis, PromotionKind};
+use hoist_core::model::{App, Cancel, Millis, PromotionKind};
 use hoist_core::plan::{self, CommandError, PromoteOptions};
 
 use super::Actor;
 use crate::clock::wall;
+use crate::control::event_source;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::releases::new_release_id;
-use crate::store::{Commit, PromotionRecord, PromotionReport, ReleaseRecord, StateChange};
+use crate::store::{Commit, Event, PromotionRecord, PromotionReport, ReleaseRecord, StateChange};
 
 /// What happens when another promotion is in flight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,6 +67,7 @@ impl Rack {
                     let mut event = self.event(app, actor, "release:promote", text);
                     event.promotion = Some(at);
                     commit.events.push(event);
+                    commit.events.extend(self.preparing(after, at, actor));
                     commit.promotions.push(record.clone());
                     Ok(record)
                 })
@@ -87,11 +89,21 @@ impl Rack {
         }
     }
 
+    /// The first phase begins with the promotion, so nothing else tells of it.
+    fn preparing(&self, after: &App, at: Version, actor: &Actor) -> Option<Event> {
+        let text = "running the release command".to_owned();
+        plan::runs_release_command(after).then(|| Event {
+            promotion: Some(at),
+            source: event_source(self.engine.capabilities().engine, "promotion"),
+            ..self.event(&after.name, actor, "release:prepare", text)
+        })
+    }
+
     fn begun(
         &self,
         app: &AppName,
         request: &PromoteRequest,
-        after: &hoist_core::model::App,
+        after: &App,
         number: Version,
         now: u64,
         actor: &Actor,

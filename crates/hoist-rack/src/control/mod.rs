@@ -221,8 +221,6 @@ impl Controller {
         let mut own = self.lock();
         own.passes += 1;
         own.last_pass = self.clock.now();
-        own.seen = seen;
-        own.engine = look.engine;
         own.router = look.router;
         moved || published
     }
@@ -256,6 +254,11 @@ impl Controller {
             memory_free_bytes: seen.memory_free_bytes,
         };
         act::count_in(&mut engine, &acting);
+        // At once: what this pass decides may need to know whose last words to keep.
+        let mut own = self.lock();
+        own.engine = engine.clone();
+        own.seen = seen.clone();
+        drop(own);
         (engine, seen)
     }
 
