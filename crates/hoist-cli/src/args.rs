@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hoist_api::types::IfBusy;
+use hoist_api::types::{IfBusy, PageQuery};
 
 use crate::commands::{
     apps, build, builds, deploy, env, logs, promote, promotions, rack, releases, rollback, scale,
@@ -199,4 +199,14 @@ pub(crate) struct PageArgs {
     /// Only what is older than this: `next` of a list's JSON
     #[arg(long, value_name = "ID")]
     pub(crate) before: Option<String>,
+}
+
+impl PageArgs {
+    /// As the rack takes it.
+    pub(crate) fn query(self) -> PageQuery {
+        PageQuery {
+            limit: self.limit,
+            before: self.before,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use hoist_api::Time;
 use hoist_api::client::Next;
 use hoist_api::endpoints::{BuildGet, BuildList, BuildLogs};
-use hoist_api::types::{Build, BuildPath, Empty, PageQuery};
+use hoist_api::types::{Build, BuildPath, Empty};
 
 use crate::args::{AppArgs, PageArgs};
 use crate::context::Context;
@@ -62,10 +62,7 @@ async fn list(
     context: &mut Context<'_, '_>,
 ) -> Result<(), CliError> {
     let path = context.app_path(app)?;
-    let query = PageQuery {
-        limit: page.limit,
-        before: page.before,
-    };
+    let query = page.query();
     let builds = context
         .client()?
         .call::<BuildList>(&path, &query, &Empty {})

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use hoist_api::Time;
 use hoist_api::endpoints::{EventList, PromotionCancel, PromotionGet, PromotionList};
-use hoist_api::types::{Empty, Event, PageQuery, Promotion, PromotionPath, Waiting};
+use hoist_api::types::{Empty, Event, Promotion, PromotionPath, Waiting};
 
 use crate::args::{AppArgs, PageArgs};
 use crate::context::Context;
@@ -66,10 +66,7 @@ async fn list(
     context: &mut Context<'_, '_>,
 ) -> Result<(), CliError> {
     let path = context.app_path(app)?;
-    let query = PageQuery {
-        limit: page.limit,
-        before: page.before,
-    };
+    let query = page.query();
     let promotions = context
         .client()?
         .call::<PromotionList>(&path, &query, &Empty {})
@@ -185,10 +182,7 @@ pub(crate) async fn cancel(args: AppArgs, context: &mut Context<'_, '_>) -> Resu
 
 pub(crate) async fn events(args: Events, context: &mut Context<'_, '_>) -> Result<(), CliError> {
     let path = context.app_path(&args.app)?;
-    let query = PageQuery {
-        limit: args.page.limit,
-        before: args.page.before,
-    };
+    let query = args.page.query();
     let events = context
         .client()?
         .call::<EventList>(&path, &query, &Empty {})

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use hoist_api::Time;
 use hoist_api::endpoints::{ReleaseGet, ReleaseList};
-use hoist_api::types::{Empty, PageQuery, Release, ReleasePath, RevealQuery};
+use hoist_api::types::{Empty, Release, ReleasePath, RevealQuery};
 
 use super::promote::Promote;
 use super::rollback::Rollback;
@@ -72,10 +72,7 @@ async fn list(
     context: &mut Context<'_, '_>,
 ) -> Result<(), CliError> {
     let path = context.app_path(app)?;
-    let query = PageQuery {
-        limit: page.limit,
-        before: page.before,
-    };
+    let query = page.query();
     let releases = context
         .client()?
         .call::<ReleaseList>(&path, &query, &Empty {})

@@ -9,7 +9,7 @@ use hoist_core::model::{Planned, Promotion, Strategy, Timestamp};
 use hoist_core::plan;
 
 use crate::commands::ProcessView;
-use crate::control::{self, LoopState};
+use crate::control;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::secrets::Env;
@@ -66,8 +66,7 @@ impl Rack {
 
     pub(super) fn service_views(&self, entry: &AppEntry) -> Vec<wire::Service> {
         let app = &entry.app;
-        let state = self.controller.state();
-        let seen = self.controller.seen_of(&app.name, &state);
+        let seen = self.controller.last_seen(&app.name);
         let urls = self.urls(entry);
         let Some(serving) = &app.serving else {
             return Vec::new();
@@ -109,7 +108,7 @@ impl Rack {
                     ended: None,
                     reason: None,
                 });
-                let ended = state.resized.get(&(app.name.clone(), name.clone()));
+                let ended = self.controller.last_resize(&app.name, name);
                 let ended = ended.map(|resize| wire::Resize {
                     from: resize.from,
                     to: resize.to,
@@ -150,10 +149,18 @@ impl Rack {
         })
     }
 
+    fn waiting_view(&self, entry: &AppEntry, promotion: &Promotion) -> Option<wire::Waiting> {
+        let on = self.controller.waiting_for(&entry.app.name)?;
+        Some(wire::Waiting {
+            on: plan::explain::explain_waiting(&on),
+            since: time(promotion.entered),
+            until: plan::due(&entry.app, self.clock.now()).map(time),
+        })
+    }
+
     /// A promotion, with what it waits for while it is in flight.
     pub(super) fn promotion_view(&self, record: &PromotionRecord) -> wire::Promotion {
         let entry = self.store.app(&record.app);
-        let state = self.controller.state();
         let live = entry.as_ref().and_then(|entry| {
             let promotion = entry.app.promotion.as_ref()?;
             (promotion.number == record.number).then_some((entry, promotion))
@@ -169,8 +176,7 @@ impl Rack {
             phase: live.map(|(_, promotion)| {
                 wire::PhaseName::from_word(plan::explain::phase_word(promotion.phase.name()))
             }),
-            waiting: live
-                .and_then(|(entry, promotion)| waiting(entry, promotion, &state, self.clock.now())),
+            waiting: live.and_then(|(entry, promotion)| self.waiting_view(entry, promotion)),
             outcome: record.outcome.as_deref().map(wire::Outcome::from_word),
             reason: record.reason.clone(),
             hint: report.hint.clone(),
@@ -194,20 +200,6 @@ impl Rack {
             }),
         }
     }
-}
-
-fn waiting(
-    entry: &AppEntry,
-    promotion: &Promotion,
-    state: &LoopState,
-    now: Timestamp,
-) -> Option<wire::Waiting> {
-    let on = state.waiting.get(&entry.app.name)?.first()?;
-    Some(wire::Waiting {
-        on: plan::explain::explain_waiting(on),
-        since: time(promotion.entered),
-        until: plan::due(&entry.app, now).map(time),
-    })
 }
 
 /// How long each phase took, as far as it went.

@@ -132,8 +132,7 @@ impl Rack {
 
     /// The app's status in the glossary's words.
     pub fn status(&self, entry: &AppEntry) -> plan::AppStatus {
-        let state = self.controller.state();
-        let seen = self.controller.seen_of(&entry.app.name, &state);
+        let seen = self.controller.last_seen(&entry.app.name);
         plan::status(&entry.app, &seen)
     }
 }

@@ -32,8 +32,7 @@ impl Rack {
     /// All processes of an app, by service and slot, newest attempt first.
     pub async fn processes(&self, app: &AppName) -> Result<Vec<ProcessView>, RackError> {
         let entry = self.app(app)?;
-        let state = self.controller.state();
-        let seen = self.controller.seen_of(app, &state);
+        let seen = self.controller.last_seen(app);
         let processes: Vec<(SlotId, &Process)> = seen
             .engine
             .workloads

@@ -352,13 +352,20 @@ impl Controller {
     }
 
     /// What the last pass saw of one app, for people.
-    pub fn seen_of(&self, app: &AppName, state: &LoopState) -> Observation {
-        let look = Look {
-            engine: state.engine.clone(),
-            router: state.router.clone(),
-            fresh: state.engine.look,
-        };
-        self.observation(app, &look)
+    pub fn last_seen(&self, app: &AppName) -> Observation {
+        let own = self.lock();
+        self.observation_of(app, &own.engine, &own.router, own.engine.look)
+    }
+
+    /// What an app in flight waits for first.
+    pub fn waiting_for(&self, app: &AppName) -> Option<Waiting> {
+        self.lock().waiting.get(app)?.first().cloned()
+    }
+
+    /// How the last resize of a service ended.
+    pub fn last_resize(&self, app: &AppName, service: &ServiceName) -> Option<EndedResize> {
+        let key = (app.clone(), service.clone());
+        self.lock().resized.get(&key).cloned()
     }
 
     /// Deletes an app's volumes once the app is gone. A rack that ends before forgets it, and keeps them.
@@ -385,9 +392,17 @@ impl Controller {
 
     /// What was seen of one app.
     fn observation(&self, app: &AppName, look: &Look) -> Observation {
-        let engine = &look.engine;
+        self.observation_of(app, &look.engine, &look.router, look.fresh)
+    }
+
+    fn observation_of(
+        &self,
+        app: &AppName,
+        engine: &EngineLook,
+        router: &RouterLook,
+        fresh: Version,
+    ) -> Observation {
         let workloads = engine.workloads.iter().filter(|(id, _)| id.app == *app);
-        let router = &look.router;
         let routed = router
             .routed
             .iter()
@@ -406,7 +421,7 @@ impl Controller {
                 refused: engine.refused.clone(),
                 memory_free_bytes: engine.memory_free_bytes,
             },
-            probes: self.prober.look(app, look.fresh),
+            probes: self.prober.look(app, fresh),
             router: RouterLook {
                 routed: routed.cloned().collect(),
                 in_flight: in_flight
