@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hoist_core::id::{AppName, BuildId, ProcessId, ReleaseId, Slot, SlotId, Version, WorkloadId};
-use hoist_core::model::{Process, TaskStatus};
+use hoist_core::model::{Exit, Process, TaskStatus};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 /// Keeps workloads running somewhere, and tells the truth about them.
@@ -49,6 +50,40 @@ pub trait Engine: Send + Sync + 'static {
         limit: Duration,
     ) -> Result<i32, EngineError>;
 
+    /// Starts a task whose streams the caller holds. At most once per [`TaskId`], for ever: a second call is refused.
+    ///
+    /// Its output goes to the caller alone and into no log. When the session is dropped, the process meets closed
+    /// streams (a terminal hangs up); [`SessionControl::stop`] or [`Engine::stop_task`] ends it for sure.
+    async fn run_attached(
+        &self,
+        spec: &TaskSpec,
+        streams: Streams,
+    ) -> Result<Session, EngineError> {
+        let _ = (spec, streams);
+        Err(cannot_attach())
+    }
+
+    /// Runs a command beside a running process, in its namespaces, limits, user and environment, with its streams in the
+    /// caller's hands. It ends at the latest with the process that it runs beside.
+    ///
+    /// [`EngineError::NotFound`] when that process does not run (any more).
+    async fn exec(
+        &self,
+        beside: &Beside,
+        spec: &ExecSpec,
+        streams: Streams,
+    ) -> Result<Session, EngineError> {
+        let _ = (beside, spec, streams);
+        Err(cannot_attach())
+    }
+
+    /// Stops one process of a workload (signal, its grace, kill) and starts it again in the same slot, at once and without
+    /// a count against it. Returns when accepted. Idempotent while it stops; absent is [`EngineError::NotFound`].
+    async fn restart_slot(&self, slot: &SlotId) -> Result<(), EngineError> {
+        let _ = slot;
+        Err(cannot_attach())
+    }
+
     /// The TCP ports that the process and its children listen on, for the sentence that helps.
     async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError>;
 
@@ -60,6 +95,93 @@ pub trait Engine: Send + Sync + 'static {
     /// Notified whenever something may have changed. A hint carries no data: the answer is a full [`Engine::observe`],
     /// and losing all hints costs latency and nothing else.
     fn hints(&self) -> Arc<Notify>;
+}
+
+fn cannot_attach() -> EngineError {
+    EngineError::Refused {
+        doing: "attach".to_owned(),
+        why: "this engine cannot yet".to_owned(),
+    }
+}
+
+/// What a command runs beside.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Beside {
+    /// A process of a workload.
+    Slot(SlotId),
+    /// A task: a one-off.
+    Task(TaskId),
+}
+
+/// A command that runs beside a process.
+#[derive(Clone)]
+pub struct ExecSpec {
+    /// The command, ready to execute; the first word is looked up in the process's own `PATH`.
+    pub argv: Vec<String>,
+    /// Variables beyond those of the process, and before them where both name one: `TERM`.
+    pub env: Vec<(String, Secret)>,
+}
+
+/// How the streams of an attached process are laid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// Three pipes; every byte passes as it is.
+    Pipes,
+    /// A terminal that the process controls; its errors come out with its output.
+    Terminal(TerminalSize),
+}
+
+/// The size of a terminal in cells; never 0 × 0, which programs cannot draw on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    columns: u16,
+    rows: u16,
+}
+
+impl TerminalSize {
+    /// A size; a side of 0 is unknown and reads as that of a terminal of 80 × 24.
+    pub fn new(columns: u16, rows: u16) -> Self {
+        let known = |side, usual| if side == 0 { usual } else { side };
+        Self {
+            columns: known(columns, 80),
+            rows: known(rows, 24),
+        }
+    }
+
+    /// Characters per line.
+    pub fn columns(self) -> u16 {
+        self.columns
+    }
+
+    /// Lines.
+    pub fn rows(self) -> u16 {
+        self.rows
+    }
+}
+
+/// The streams of a process that runs attached.
+pub struct Session {
+    /// What it reads. Dropping this is the end of its input; on a terminal dropping says nothing, Ctrl-D does.
+    pub input: Box<dyn AsyncWrite + Send + Unpin>,
+    /// What it writes. Ends when nobody can write any more.
+    pub output: Box<dyn AsyncRead + Send + Unpin>,
+    /// What it writes to standard error; none on a terminal.
+    pub errors: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// The rest that can be done to it.
+    pub control: Arc<dyn SessionControl>,
+}
+
+/// What can be done to an attached process beside reading and writing.
+#[async_trait]
+pub trait SessionControl: Send + Sync + 'static {
+    /// Tells the terminal its size; without a terminal nothing happens.
+    fn resize(&self, size: TerminalSize) -> Result<(), EngineError>;
+
+    /// Waits until it ended. May be cancelled and called again.
+    async fn exit(&self) -> Result<Exit, EngineError>;
+
+    /// Ends it for good: hang-up and the stop signal, its grace, kill. Returns when accepted. Idempotent.
+    async fn stop(&self) -> Result<(), EngineError>;
 }
 
 /// What an engine can do here. Shown by `hoist doctor`.
