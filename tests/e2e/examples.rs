@@ -1,11 +1,11 @@
 //! What stands in `examples/` does what its words say, as a first deploy and over a release that works.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::{Story, rack};
+use crate::{Story, rack, stage};
 
 pub(crate) const STORIES: &[Story] = &[
     ("hello_and_static_site", hello_and_static_site),
@@ -17,7 +17,8 @@ pub(crate) const STORIES: &[Story] = &[
 ];
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+    let top = stage().unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    top.join("examples")
 }
 
 fn example(name: &str) -> String {
@@ -126,7 +127,7 @@ fn broken_health() -> Result<()> {
 }
 
 fn every_example_is_told_here() -> Result<()> {
-    let here = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file!()))?;
+    let here = include_str!("examples.rs");
     for entry in std::fs::read_dir(directory())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();

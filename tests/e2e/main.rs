@@ -8,11 +8,13 @@ mod examples;
 mod going_back;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod isolation;
 mod looking;
 mod soaks;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::Result;
 use harness::Rack;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ("deploying", deploying::STORIES),
         ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),
+        ("isolation", isolation::STORIES),
         ("looking", looking::STORIES),
         ("bad_input", bad_input::STORIES),
         ("soaks", soaks::STORIES),
@@ -60,7 +63,17 @@ fn main() -> ExitCode {
 
 /// The binary under test.
 fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_hoist"))
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| match stage() {
+        Some(stage) => stage.join("hoist"),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_hoist")),
+    });
+    &PROGRAM
+}
+
+/// Where an ordinary user finds what is tested: `cargo xtask test-as-user` lays it out, because the checkout may lie in
+/// a closed home.
+fn stage() -> Option<PathBuf> {
+    std::env::var_os("HOIST_TEST_STAGE").map(PathBuf::from)
 }
 
 /// A rack that runs.

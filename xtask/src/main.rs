@@ -6,6 +6,7 @@ mod check;
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 mod openapi;
+mod ordinary;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ usage: cargo xtask COMMAND
   check          format, tidy, generated files and clippy: what must hold before a commit
   tidy           crate graph, licences, bans and rules about files; part of check
   openapi        writes docs/openapi.json from the API's declaration
+  test-as-user [WORD]…
+                 as root: the local engine's and the end-to-end tests as an ordinary user, who is made for it
   bench [--bin PATH] [NAME]…
                  measures and writes docs/performance.md; `bench --list` says what there is";
 
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["openapi"] => openapi::write(),
+        ["test-as-user", words @ ..] => ordinary::run(words),
         ["bench", names @ ..] => bench::run(names),
         _ => {
             eprintln!("{USAGE}");
