@@ -4,6 +4,7 @@
 //! ever missing, and rows of measurements that did not run this time stay as they were.
 
 mod deploy;
+mod reboot;
 mod rest;
 mod router;
 mod soak;
@@ -50,6 +51,11 @@ const BENCHES: &[Bench] = &[
         name: "rest",
         title: "At rest",
         run: rest::run,
+    },
+    Bench {
+        name: "reboot",
+        title: "After a reboot",
+        run: reboot::run,
     },
     Bench {
         name: "router",
