@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+pub use crate::output::TerminalSize;
+
 /// `http://:TOKEN@host:port`: the rack to talk to, instead of the one of the data directory.
 pub const HOIST_URL: &str = "HOIST_URL";
 /// The data directory, when `--data-dir` is not given.
@@ -14,8 +16,10 @@ pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 pub const HOME: &str = "HOME";
 /// Anything but empty: no colour.
 pub const NO_COLOR: &str = "NO_COLOR";
-/// `dumb`: no colour.
+/// `dumb`: no colour, and nothing is drawn in place.
 pub const TERM: &str = "TERM";
+/// Anything but empty and `0`: colour even where no terminal is, unless [`NO_COLOR`].
+pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
 
 /// The surroundings of one run, frozen. Tests make their own.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +36,8 @@ pub struct Environment {
     pub home: Option<OsString>,
     /// Whether [`NO_COLOR`] or [`TERM`] forbid colour.
     pub plain: bool,
+    /// Whether [`CLICOLOR_FORCE`] asks for colour wherever output goes.
+    pub colour_forced: bool,
     /// The directory it runs in.
     pub directory: PathBuf,
     /// Standard output is a terminal.
@@ -40,6 +46,9 @@ pub struct Environment {
     pub stderr_terminal: bool,
     /// Columns of the terminal, if standard output is one.
     pub columns: Option<usize>,
+    /// The size of the terminal that standard error is, asked again at each drawing; none where nothing can be drawn
+    /// in place.
+    pub stderr_size: Option<TerminalSize>,
 }
 
 impl Environment {
@@ -47,6 +56,10 @@ impl Environment {
     pub fn read() -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let stdout_terminal = std::io::stdout().is_terminal();
+        let stderr_terminal = std::io::stderr().is_terminal();
+        let dumb = variable(TERM).is_none_or(|term| term == "dumb");
+        let forced = variable(CLICOLOR_FORCE).is_some_and(|value| value != "0");
+        let no_colour = variable(NO_COLOR).is_some();
         let columns = || {
             Some(usize::from(
                 terminal_size::terminal_size_of(std::io::stdout())?.0.0,
@@ -58,12 +71,16 @@ impl Environment {
             data_dir: variable(HOIST_DATA_DIR),
             xdg_data_home: variable(XDG_DATA_HOME),
             home: variable(HOME),
-            plain: variable(NO_COLOR).is_some()
-                || variable(TERM).is_some_and(|term| term == "dumb"),
+            plain: no_colour || dumb && !forced,
+            colour_forced: forced && !no_colour,
             directory: std::env::current_dir().unwrap_or_default(),
             stdout_terminal,
-            stderr_terminal: std::io::stderr().is_terminal(),
-            columns: stdout_terminal.then(columns).flatten(),
+            stderr_terminal,
+            columns: stdout_terminal
+                .then(columns)
+                .flatten()
+                .filter(|columns| *columns > 0),
+            stderr_size: (stderr_terminal && !dumb).then_some(stderr_size as TerminalSize),
         }
     }
 
@@ -74,4 +91,9 @@ impl Environment {
             .filter(|name| name.contains('/'))
             .unwrap_or("hoist")
     }
+}
+
+fn stderr_size() -> Option<(usize, usize)> {
+    let (width, height) = terminal_size::terminal_size_of(std::io::stderr())?;
+    Some((usize::from(width.0), usize::from(height.0)))
 }

@@ -56,6 +56,8 @@ pub fn run(
     };
     let mut out = Output::new(stdout, stderr, environment, cli.globals.json);
     let ended = block_on(cli, environment, starter, &mut out);
+    // Nothing drawn in place outlives the command. Nothing more can be done when standard error is closed.
+    let _ = out.clear();
     match ended {
         Ok(()) => out.flush().map_or_else(|error| error.exit_code(), |()| 0),
         Err(error) => {

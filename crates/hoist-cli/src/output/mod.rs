@@ -1,5 +1,6 @@
 //! The only place that prints: data on standard output, everything else on standard error.
 
+mod live;
 mod promotion;
 mod table;
 mod time;
@@ -9,12 +10,15 @@ use std::io::Write;
 use hoist_api::types::List;
 use serde::Serialize;
 
+pub(crate) use live::Line;
+pub use live::TerminalSize;
 pub(crate) use promotion::{Subject, event_line, log_line, not_live, phases};
 pub(crate) use table::{Cell, Table};
 pub(crate) use time::{ago, short};
 
 use crate::environment::Environment;
 use crate::error::CliError;
+use live::Live;
 
 /// Colours, always beside a word that says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +64,17 @@ pub(crate) struct Output<'a> {
     colour_out: bool,
     colour_err: bool,
     columns: Option<usize>,
-    /// A step was announced on standard error and its line has no end yet.
-    step_open: bool,
+    /// A step that was announced on standard error and whose line has no end yet.
+    step: Option<Step>,
+    /// What is drawn in place below everything that is printed.
+    live: Live,
+}
+
+/// A step whose line has no end yet.
+struct Step {
+    text: String,
+    /// It stands on the screen as a line of its own; false while [`Output::progress`] draws it.
+    printed: bool,
 }
 
 impl<'a> Output<'a> {
@@ -71,14 +84,17 @@ impl<'a> Output<'a> {
         environment: &Environment,
         json: bool,
     ) -> Self {
+        let colour = |terminal: bool| environment.colour_forced || terminal && !environment.plain;
+        let colour_err = colour(environment.stderr_terminal);
         Self {
             stdout,
             stderr,
             json,
-            colour_out: environment.stdout_terminal && !environment.plain && !json,
-            colour_err: environment.stderr_terminal && !environment.plain,
+            colour_out: colour(environment.stdout_terminal) && !json,
+            colour_err,
             columns: environment.columns,
-            step_open: false,
+            step: None,
+            live: Live::new(environment.stderr_size, colour_err),
         }
     }
 
@@ -89,8 +105,7 @@ impl<'a> Output<'a> {
 
     /// One line of data.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), CliError> {
-        self.end_step()?;
-        writeln!(self.stdout, "{text}").map_err(CliError::Output)
+        self.print_data(&format!("{text}\n"))
     }
 
     /// Data as JSON: indented for what is read as a whole, on one line for items of a stream.
@@ -137,10 +152,24 @@ impl<'a> Output<'a> {
     /// A table or block of fields.
     pub(crate) fn table(&mut self, table: &Table) -> Result<(), CliError> {
         let text = table.render(self.columns, self.colour_out);
+        self.print_data(&text)
+    }
+
+    /// Lines of data. What is drawn in place makes room for them, wherever they go.
+    fn print_data(&mut self, text: &str) -> Result<(), CliError> {
         self.end_step()?;
-        self.stdout
-            .write_all(text.as_bytes())
-            .map_err(CliError::Output)
+        let standing = self.live.stands();
+        let lines = self.live.take();
+        self.say("")?;
+        let printed = self.stdout.write_all(text.as_bytes());
+        if !standing {
+            return printed.map_err(CliError::Output);
+        }
+        printed
+            .and_then(|()| self.stdout.flush())
+            .map_err(CliError::Output)?;
+        self.live.set(lines);
+        self.say("")
     }
 
     /// A line of data with its label, as `Release: R…`.
@@ -150,8 +179,7 @@ impl<'a> Output<'a> {
 
     /// One line that is not data.
     pub(crate) fn chatter(&mut self, text: &str) -> Result<(), CliError> {
-        self.end_step()?;
-        writeln!(self.stderr, "{text}").map_err(CliError::Output)
+        self.say(&format!("{text}\n"))
     }
 
     /// A line aside.
@@ -187,30 +215,100 @@ impl<'a> Output<'a> {
 
     /// Announces a step: `Packaging source... `. Its line ends with [`Output::done`], or when anything else is printed.
     pub(crate) fn begin(&mut self, step: &str) -> Result<(), CliError> {
-        self.end_step()?;
-        self.step_open = true;
-        write!(self.stderr, "{step}... ")
-            .and_then(|()| self.stderr.flush())
-            .map_err(CliError::Output)
+        self.live.end();
+        self.say("")?;
+        self.step = Some(Step {
+            text: step.to_owned(),
+            printed: true,
+        });
+        self.write(&format!("{step}... "))
+    }
+
+    /// How far the step is that was begun: `Uploading source... 12 MB of 40 MB`, drawn in place. Does nothing where
+    /// nothing can be drawn.
+    pub(crate) fn progress(&mut self, text: &str) -> Result<(), CliError> {
+        let Some(step) = self.step.as_mut().filter(|_| self.live.able()) else {
+            return Ok(());
+        };
+        // The block takes the place of the step's own line.
+        let cleared = if std::mem::take(&mut step.printed) {
+            "\r\x1b[K"
+        } else {
+            ""
+        };
+        let line = vec![Cell::from(format!("{}... {text}", step.text))];
+        self.live.set(vec![line]);
+        let bytes = format!("{cleared}{}", self.live.around(""));
+        self.write(&bytes)
     }
 
     /// Ends a step: `OK`.
     pub(crate) fn done(&mut self, result: &str) -> Result<(), CliError> {
-        self.step_open = false;
+        self.live.end();
         let painted = match result.split_once(' ') {
             _ if !self.colour_err => result.to_owned(),
             Some(("OK", rest)) => format!("{} {rest}", Colour::Good.paint("OK")),
             _ if result == "OK" => Colour::Good.paint(result),
             _ => Colour::Bad.paint(result),
         };
-        writeln!(self.stderr, "{painted}").map_err(CliError::Output)
+        let step = match self.step.take() {
+            Some(step) if !step.printed => format!("{}... ", step.text),
+            _ => String::new(),
+        };
+        let bytes = self.live.around(&format!("{step}{painted}\n"));
+        self.write(&bytes)
+    }
+
+    /// Whether standard error is a terminal on which lines can be drawn in place.
+    pub(crate) fn draws(&self) -> bool {
+        self.live.able()
+    }
+
+    /// Lines that stay below everything that is printed until others take their place, or [`Output::clear`]. Does
+    /// nothing where nothing can be drawn.
+    pub(crate) fn show(&mut self, lines: Vec<Line>) -> Result<(), CliError> {
+        if !self.live.able() {
+            return Ok(());
+        }
+        self.end_step()?;
+        self.live.set(lines);
+        self.say("")
+    }
+
+    /// Takes away what [`Output::show`] or [`Output::progress`] drew.
+    pub(crate) fn clear(&mut self) -> Result<(), CliError> {
+        self.live.end();
+        self.say("")
+    }
+
+    /// Ends the line of an open step, prints lines on standard error, and puts what is drawn below them.
+    fn say(&mut self, text: &str) -> Result<(), CliError> {
+        self.end_step()?;
+        let bytes = self.live.around(text);
+        self.write(&bytes)
+    }
+
+    /// One write, so that nothing flickers.
+    fn write(&mut self, bytes: &str) -> Result<(), CliError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.stderr
+            .write_all(bytes.as_bytes())
+            .and_then(|()| self.stderr.flush())
+            .map_err(CliError::Output)
     }
 
     fn end_step(&mut self) -> Result<(), CliError> {
-        if std::mem::take(&mut self.step_open) {
-            writeln!(self.stderr).map_err(CliError::Output)?;
+        match self.step.take() {
+            None => Ok(()),
+            Some(step) if step.printed => self.write("\n"),
+            Some(step) => {
+                self.live.end();
+                let bytes = self.live.around(&format!("{}...\n", step.text));
+                self.write(&bytes)
+            }
         }
-        Ok(())
     }
 
     /// Hands on what is still held back.
@@ -219,5 +317,80 @@ impl<'a> Output<'a> {
             .flush()
             .and_then(|()| self.stderr.flush())
             .map_err(CliError::Output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What standard error gets from a terminal of 40×10, or without one.
+    fn printed(
+        terminal: bool,
+        act: impl FnOnce(&mut Output<'_>) -> Result<(), CliError>,
+    ) -> String {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let environment = Environment {
+            stderr_size: terminal.then_some((|| Some((40, 10))) as TerminalSize),
+            ..Environment::default()
+        };
+        act(&mut Output::new(
+            &mut stdout,
+            &mut stderr,
+            &environment,
+            false,
+        ))
+        .expect("printed");
+        let text = String::from_utf8(stderr).expect("text");
+        text.replace("\x1b[?2026h", "").replace("\x1b[?2026l", "")
+    }
+
+    #[test]
+    fn progress_takes_the_place_of_its_step_and_the_end_of_progress() {
+        let act = |out: &mut Output<'_>| {
+            out.begin("Uploading")?;
+            out.progress("1 MB of 2 MB")?;
+            out.done("OK")?;
+            out.chatter("next")
+        };
+        assert_eq!(printed(false, act), "Uploading... OK\nnext\n");
+        assert_eq!(
+            printed(true, act),
+            "Uploading... \r\x1b[K\rUploading... 1 MB of 2 MB\x1b[K\n\x1b[J\
+             \r\x1b[1A\x1b[JUploading... OK\n\x1b[Jnext\n"
+        );
+    }
+
+    #[test]
+    fn a_step_that_something_interrupts_stays_as_a_line() {
+        let act = |out: &mut Output<'_>| {
+            out.begin("Uploading")?;
+            out.progress("1 MB")?;
+            out.error("no", None)
+        };
+        assert_eq!(printed(false, act), "Uploading... \nERROR: no\n");
+        assert!(
+            printed(true, act).ends_with("\r\x1b[1A\x1b[JUploading...\n\x1b[JERROR: no\n"),
+            "{:?}",
+            printed(true, act)
+        );
+    }
+
+    #[test]
+    fn colour_is_for_terminals_unless_it_is_forced_or_forbidden() {
+        let colours = |terminal, plain, colour_forced| {
+            let environment = Environment {
+                stdout_terminal: terminal,
+                plain,
+                colour_forced,
+                ..Environment::default()
+            };
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            Output::new(&mut stdout, &mut stderr, &environment, false).colour_out
+        };
+        assert!(colours(true, false, false));
+        assert!(!colours(true, true, false));
+        assert!(!colours(false, false, false));
+        assert!(colours(false, false, true));
     }
 }

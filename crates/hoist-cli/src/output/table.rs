@@ -6,8 +6,10 @@ use super::Colour;
 
 /// The space between columns.
 const GAP: usize = 2;
-/// The last column gets at least so much, however narrow the terminal.
-const LAST_MIN: usize = 8;
+/// A column keeps at least so much, or its header, however narrow the terminal.
+const COLUMN_MIN: usize = 8;
+/// Columns that are never cut: what stands there is typed again, or is one word.
+const WHOLE: [&str; 6] = ["ID", "NUMBER", "RELEASE", "BUILD", "STATUS", "STATE"];
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,27 @@ impl Cell {
         Self {
             colour: Colour::of(word),
             ..Self::from(word)
+        }
+    }
+
+    /// A text in a colour, which never says more than the text does.
+    pub(crate) fn coloured(text: impl AsRef<str>, colour: Colour) -> Self {
+        Self {
+            colour: Some(colour),
+            ..Self::from(text)
+        }
+    }
+
+    /// What it says.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// `shown`, which is its text or the beginning of it, in its colour.
+    pub(super) fn painted(&self, shown: &str, colour: bool) -> String {
+        match self.colour {
+            Some(paint) if colour && !shown.is_empty() => paint.paint(shown),
+            _ => shown.to_owned(),
         }
     }
 }
@@ -80,58 +103,104 @@ impl Table {
         self.rows.extend(rows);
     }
 
-    /// The text. The last column is cut where the terminal ends; without a terminal nothing is cut, so that what a
-    /// script reads is whole.
+    /// The text. On a terminal the widest column is cut until the table fits, and a list that cannot fit becomes a block
+    /// per row; without a terminal nothing is cut, so that what a script reads is whole.
     pub(crate) fn render(&self, columns: Option<usize>, colour: bool) -> String {
+        let mut widths = self.widths();
+        match columns {
+            Some(columns) if self.header && !self.narrow(&mut widths, columns) => {
+                self.blocks(colour)
+            }
+            _ => self.rows(&widths, colour),
+        }
+    }
+
+    /// The columns that each column takes.
+    fn widths(&self) -> Vec<usize> {
         let count = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells
                 .map(|cell| cell.text.width())
                 .max()
                 .unwrap_or_default()
         };
-        let widths: Vec<_> = (0..count).map(width).collect();
-        let before_last: usize = widths
+        (0..count).map(width).collect()
+    }
+
+    /// Makes the widest columns narrower until all of them fit. Says whether they do.
+    fn narrow(&self, widths: &mut [usize], columns: usize) -> bool {
+        let Some(header) = self.rows.first() else {
+            return true;
+        };
+        let floor = |column: usize, width: usize| match header.get(column) {
+            Some(name) if WHOLE.contains(&name.text.as_str()) => width,
+            Some(name) => name.text.width().max(COLUMN_MIN),
+            None => COLUMN_MIN,
+        };
+        let floors: Vec<_> = widths
             .iter()
-            .take(count.saturating_sub(1))
-            .map(|width| width + GAP)
-            .sum();
-        let last_max = columns
-            .filter(|_| self.header)
-            .map(|all| all.saturating_sub(before_last).max(LAST_MIN));
+            .enumerate()
+            .map(|(column, width)| floor(column, *width))
+            .collect();
+        loop {
+            let all = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+            if all <= columns {
+                return true;
+            }
+            let widest = (0..widths.len())
+                .filter(|column| widths[*column] > floors[*column])
+                .max_by_key(|column| widths[*column]);
+            match widest {
+                Some(column) => widths[column] -= 1,
+                None => return false,
+            }
+        }
+    }
+
+    fn rows(&self, widths: &[usize], colour: bool) -> String {
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let is_last = column + 1 == count;
-                let shown = match last_max {
-                    Some(max) if is_last => cut(&cell.text, max),
-                    _ => cell.text.clone(),
-                };
-                let padding = if is_last {
-                    0
+            for (cell, width) in row.iter().zip(widths) {
+                let shown = if self.header {
+                    cut(&cell.text, *width)
                 } else {
-                    widths[column] + GAP - shown.width()
+                    cell.text.clone()
                 };
-                match cell.colour {
-                    Some(paint) if colour && !shown.is_empty() => {
-                        line.push_str(&paint.paint(&shown))
-                    }
-                    _ => line.push_str(&shown),
-                }
-                line.push_str(&" ".repeat(padding));
+                line.push_str(&cell.painted(&shown, colour));
+                line.push_str(&" ".repeat((width + GAP).saturating_sub(shown.width())));
             }
             text.push_str(line.trim_end());
             text.push('\n');
         }
         text
     }
+
+    /// Every row as names and values, for terminals too narrow for columns.
+    fn blocks(&self, colour: bool) -> String {
+        let Some((header, rows)) = self.rows.split_first() else {
+            return String::new();
+        };
+        let blocks = rows.iter().map(|row| {
+            let named = header
+                .iter()
+                .zip(row)
+                .filter(|(_, cell)| !cell.text.is_empty());
+            let fields = Self {
+                rows: named
+                    .map(|(name, cell)| vec![name.clone(), cell.clone()])
+                    .collect(),
+                header: false,
+            };
+            fields.rows(&fields.widths(), colour)
+        });
+        blocks.collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// The text, cut to `max` columns with an ellipsis.
-fn cut(text: &str, max: usize) -> String {
+pub(super) fn cut(text: &str, max: usize) -> String {
     if text.width() <= max {
         return text.to_owned();
     }
@@ -177,14 +246,34 @@ RBBBBBBBBBB          env add:FOO
     }
 
     #[test]
-    fn the_last_column_ends_with_the_terminal() {
+    fn the_widest_column_is_cut_until_the_table_fits() {
         let text = releases().render(Some(40), false);
         assert!(
             text.contains("RAAAAAAAAAA  active  build 7329df90c1 t…\n"),
             "{text}"
         );
-        assert!(text.lines().all(|line| line.width() <= 40), "{text}");
-        assert!(releases().render(Some(5), false).contains("build 7…\n"));
+        let name = "a-name-that-somebody-made-long";
+        let table = Table::list(
+            ["NAME", "STATUS", "TEXT"],
+            [[name.into(), "ready".into(), "short".into()]],
+        );
+        assert_eq!(
+            table.render(Some(30), false),
+            "NAME             STATUS  TEXT\na-name-that-so…  ready   short\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_fit_is_a_block_per_row() {
+        let expected = "\
+ID           RAAAAAAAAAA
+STATUS       active
+DESCRIPTION  build 7329df90c1 this is my commit message
+
+ID           RBBBBBBBBBB
+DESCRIPTION  env add:FOO
+";
+        assert_eq!(releases().render(Some(20), false), expected);
     }
 
     #[test]
