@@ -112,6 +112,23 @@ operations! {
         errors: [AppNotFound, AppDeleting, InvalidArchive, InvalidManifest, TooLarge, StorageFull],
         summary: "Starts a build from an uploaded tar archive of the source.",
     }
+    /// The answer names the contents that the rack lacks; the others are not sent again.
+    SourceCreate("create_source", Post "/apps/{app}/sources", Deploy, Json, 201) {
+        path: AppPath, query: Empty, body: SourceCreateRequest, reply: Source,
+        errors: [AppNotFound, AppDeleting, InvalidArchive, TooLarge, StorageFull],
+        summary: "Lists what belongs to a source, by the contents of its files.",
+    }
+    /// Each entry of the archive is a regular file named by its SHA-256. What was taken stays, also of an upload that broke off.
+    SourceUpload("upload_source", Put "/apps/{app}/sources/{source}", Deploy, Upload, 200) {
+        path: SourcePath, query: Empty, body: Empty, reply: Source,
+        errors: [AppNotFound, AppDeleting, SourceNotFound, InvalidArchive, TooLarge, StorageFull],
+        summary: "Sends contents of a source that the rack lacks, as a tar archive.",
+    }
+    SourceBuild("build_source", Post "/apps/{app}/sources/{source}/builds", Deploy, Json, 201) {
+        path: SourcePath, query: Empty, body: SourceBuildRequest, reply: SourceBuilt,
+        errors: [AppNotFound, AppDeleting, SourceNotFound, SourceIncomplete, InvalidManifest, StorageFull],
+        summary: "Builds a source, unless nothing changed since the last build of it.",
+    }
     BuildList("list_builds", Get "/apps/{app}/builds", Read, Json, 200) {
         path: AppPath, query: PageQuery, body: Empty, reply: List<Build>, errors: [AppNotFound],
         summary: "Lists the builds of an app, newest first.",

@@ -35,6 +35,10 @@ words! {
         AppNotFound = "app_not_found",
         /// There is no such build.
         BuildNotFound = "build_not_found",
+        /// There is no such source, or no longer: list it again.
+        SourceNotFound = "source_not_found",
+        /// The rack lacks contents of the source: list it again, and send what is missing.
+        SourceIncomplete = "source_incomplete",
         /// There is no such release.
         ReleaseNotFound = "release_not_found",
         /// There is no such promotion.
@@ -107,6 +111,7 @@ impl ErrorCode {
             Self::RouteNotFound
             | Self::AppNotFound
             | Self::BuildNotFound
+            | Self::SourceNotFound
             | Self::ReleaseNotFound
             | Self::PromotionNotFound
             | Self::ServiceNotFound
@@ -121,6 +126,7 @@ impl ErrorCode {
             | Self::NoRelease
             | Self::NothingToRollBackTo
             | Self::BuildNotComplete
+            | Self::SourceIncomplete
             | Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::InvalidName

@@ -7,6 +7,7 @@ mod process;
 mod promotion;
 mod rack;
 mod release;
+mod source;
 
 pub use app::*;
 pub use build::*;
@@ -15,6 +16,7 @@ pub use process::*;
 pub use promotion::*;
 pub use rack::*;
 pub use release::*;
+pub use source::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
