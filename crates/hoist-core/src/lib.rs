@@ -1,10 +1,11 @@
 //! Every decision of Hoist as pure functions over plain values: no I/O, no clock, no randomness.
 //!
 //! Time, identity and reality are arguments. What a caller must know first: `model` holds the values, `plan` decides
-//! over them, `manifest` reads what users write, `limits` names every wait.
+//! over them, `manifest` reads what users write, `detect` knows languages by their files, `limits` names every wait.
 
 pub mod archive_path;
 pub mod describe;
+pub mod detect;
 pub mod id;
 pub mod limits;
 pub mod manifest;

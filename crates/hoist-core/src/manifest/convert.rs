@@ -41,7 +41,8 @@ pub fn to_release(
     Ok(Release {
         id,
         build,
-        has_release_command: manifest.release_command.is_some(),
+        has_release_command: manifest.release_command.is_some()
+            || manifest.app_json.first_deploy.is_some(),
         services: manifest
             .services
             .iter()

@@ -68,6 +68,9 @@ impl ManifestError {
                 "write a hoist.yml with `services: {web: {command: ..., port: 3000}}`, or a Procfile with `web: command`",
             ),
             Self::TooLarge { .. } => Some("keep data in files of the app, not in its manifest"),
+            Self::Syntax { file, .. } if file.ends_with(".json") => {
+                Some("JSON wants double quotes, and no comma behind the last of a list")
+            }
             Self::Syntax { .. } => {
                 Some("YAML nests by spaces: compare the indentation with the lines above")
             }

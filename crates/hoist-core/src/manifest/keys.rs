@@ -71,6 +71,8 @@ pub(super) const TOP: &[Key] = &[
 
 pub(super) const BUILD: &[Key] = &[
     read("command"),
+    hoist("detect"),
+    hoist("language"),
     later("path", "the whole source directory is built"),
     later("manifest", IMAGES_ONLY),
     later("args", IMAGES_ONLY),
@@ -172,6 +174,90 @@ pub(super) const TERMINATION: &[Key] = &[read("grace")];
 pub(super) const PORT: &[Key] = &[read("port"), read("scheme")];
 pub(super) const VOLUME: &[Key] = &[read("name"), read("path"), read("exclusive")];
 pub(super) const RELEASE: &[Key] = &[read("command")];
+
+/// The top level of `app.json`. What only describes an app to people is read and needs no action.
+pub(super) const APP_JSON: &[Key] = &[
+    read("formation"),
+    read("healthchecks"),
+    read("env"),
+    read("scripts"),
+    read("name"),
+    read("description"),
+    read("keywords"),
+    read("logo"),
+    read("repository"),
+    read("website"),
+    read("success_url"),
+    read("$schema"),
+    later("cron", NOT_RUN),
+    later(
+        "addons",
+        "set the variable that one would bring with `hoist env set`",
+    ),
+    later(
+        "buildpacks",
+        "the language is detected by the files of the source",
+    ),
+    later("environments", "there are no review apps"),
+    later("image", IMAGES_ONLY),
+    later("stack", IMAGES_ONLY),
+];
+
+pub(super) const FORMATION: &[Key] = &[
+    read("quantity"),
+    later("size", "set limits with `hoist scale`"),
+    later(
+        "max_parallel",
+        "all new processes start at once, beside the old",
+    ),
+];
+
+pub(super) const APP_CHECK: &[Key] = &[
+    read("type"),
+    read("name"),
+    read("path"),
+    read("command"),
+    read("listening"),
+    read("attempts"),
+    read("timeout"),
+    read("wait"),
+    read("initialDelay"),
+    later(
+        "uptime",
+        "a process without a port is ready when it has run for a second",
+    ),
+    later("content", "the status of the answer decides"),
+    later(
+        "httpHeaders",
+        "checks are sent without headers of their own",
+    ),
+    later("port", "$PORT is checked"),
+    later("scheme", "checks are plain HTTP"),
+    later("warn", "a check that fails keeps the release from serving"),
+    later("onFailure", "hooks are not run yet"),
+];
+
+pub(super) const APP_ENV: &[Key] = &[
+    read("description"),
+    read("value"),
+    read("required"),
+    read("generator"),
+    read("sync"),
+];
+
+pub(super) const SCRIPTS: &[Key] = &[
+    read("dokku"),
+    read("postdeploy"),
+    later("test", NOT_RUN),
+    later("test-setup", NOT_RUN),
+    later("pr-predestroy", "there are no review apps"),
+];
+
+pub(super) const DOKKU_SCRIPTS: &[Key] = &[
+    read("predeploy"),
+    later("postdeploy", NOT_RUN),
+    later("predestroy", NOT_RUN),
+];
 
 /// The known key that a mistyped one is nearest to, if any is near.
 pub(super) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -4,27 +4,31 @@
 //! line and what to do; what is understood but not acted on, or not known at all, is a [`Warning`] with its line. A
 //! manifest that read without warnings does what it says. No file is opened here: callers bring the text.
 
+mod app_json;
 mod convert;
 mod env;
 mod error;
 mod fields;
 mod interpolate;
+pub(crate) mod json;
 mod keys;
 mod procfile;
 mod service;
-mod tree;
+pub(crate) mod tree;
 mod values;
 mod volumes;
 mod yaml;
 
 use std::collections::BTreeMap;
 
+pub use app_json::{APP_JSON, AppEnv, AppJson, EnvSource, read_app_json};
 pub use convert::{MissingFingerprint, to_release};
 pub use env::{
     EnvRule, InvalidEnv, MissingNames, check_env_name, check_env_value, process_env, resolve_env,
 };
 pub use error::{ManifestError, Place, Warning};
 
+use crate::detect::Choice;
 use crate::id::ServiceName;
 use crate::model::{Millis, Strategy};
 
@@ -148,6 +152,8 @@ pub struct Manifest {
     pub build: Build,
     /// A command that runs once, to completion, before any service of a release starts.
     pub release_command: Option<CommandLine>,
+    /// What an `app.json` beside a `Procfile` asks for.
+    pub app_json: AppJson,
 }
 
 impl Manifest {
@@ -171,8 +177,10 @@ impl Manifest {
 /// How source becomes a slug on engines without images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Build {
-    /// Runs in the source directory; none keeps the source as it is.
+    /// Runs in the source directory.
     pub command: Option<CommandLine>,
+    /// What is built where there is no command.
+    pub detect: Choice,
 }
 
 /// A command as it was written.

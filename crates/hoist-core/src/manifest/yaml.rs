@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fields::{Fields, Problem, Reader};
 use super::keys;
 use super::tree::{self, Node, Value};
-use super::values::{shell_or_words, shown, text};
+use super::values::{boolean, shell_or_words, shown, text};
 use super::{
     Build, CommandLine, Dialect, EnvRule, Manifest, ManifestError, Place, SERVICES_MAX, Warning,
     interpolate, service,
 };
+use crate::detect::{Choice, Language};
 use crate::id::ServiceName;
 
 /// Nested lists of variables deeper than this are a mistake.
@@ -52,6 +53,7 @@ fn manifest(root: &Node, reader: &mut Reader<'_>) -> Result<Manifest, Problem> {
         services,
         build,
         release_command,
+        ..Manifest::default()
     };
     Ok(manifest)
 }
@@ -118,7 +120,46 @@ fn build(node: &Node, reader: &mut Reader<'_>) -> Result<Build, Problem> {
         .get("command")
         .map(|node| shell_or_words(node, "`build.command`"))
         .transpose()?;
-    Ok(Build { command })
+    let choice = match fields.get("detect") {
+        Some(node) if !boolean(node, "`build.detect`")? => Choice::Off,
+        _ => Choice::Look,
+    };
+    let choice = match fields.get("language") {
+        Some(node) => only(node, choice)?,
+        None => choice,
+    };
+    if let (Some(_), Choice::Only(_)) = (&command, choice) {
+        reader.warn(
+            node.place,
+            "`build.language` is ignored: `build.command` says how to build",
+        );
+    }
+    let detect = choice;
+    Ok(Build { command, detect })
+}
+
+fn only(node: &Node, choice: Choice) -> Result<Choice, Problem> {
+    if choice == Choice::Off {
+        return Err(Problem::at(
+            node.place,
+            "`build.language` with `build.detect: false`: keep one",
+        ));
+    }
+    let word = text(node, "`build.language`")?;
+    Language::from_word(word).map(Choice::Only).ok_or_else(|| {
+        let known: Vec<_> = Language::ALL
+            .iter()
+            .map(|language| language.word())
+            .collect();
+        Problem::at(
+            node.place,
+            format!(
+                "`build.language` is one of {}, not `{}`",
+                known.join(", "),
+                shown(word)
+            ),
+        )
+    })
 }
 
 fn release(node: &Node, reader: &mut Reader<'_>) -> Result<Option<CommandLine>, Problem> {
