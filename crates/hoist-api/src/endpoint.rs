@@ -54,6 +54,8 @@ pub enum Kind {
     EventStream,
     /// The request is a tar archive, streamed; the reply is JSON.
     Upload,
+    /// The connection becomes a WebSocket; the reply is the JSON of its last message.
+    Session,
 }
 
 /// What a token must allow. Each includes the ones before it.

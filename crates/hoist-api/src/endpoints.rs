@@ -199,6 +199,27 @@ operations! {
         path: AppPath, query: Empty, body: Empty, reply: List<Process>, errors: [AppNotFound],
         summary: "Lists the processes of an app.",
     }
+    /// It runs with the environment, user, limits and volumes of its service, without `PORT`. Attach to its session with
+    /// `attach_session`, or it is stopped; a one-off without one goes on until it ends.
+    RunCreate("create_run", Post "/apps/{app}/processes", Deploy, Json, 201) {
+        path: AppPath, query: Empty, body: RunRequest, reply: Run,
+        errors: [AppNotFound, AppDeleting, ServiceNotFound, ReleaseNotFound, BuildNotComplete, NothingActive,
+                 InvalidEnv, Unsupported, TooManySessions],
+        summary: "Starts a one-off: a process of a service that runs a command of its own, once.",
+    }
+    ExecCreate("create_exec", Post "/apps/{app}/processes/{process}/execs", Deploy, Json, 201) {
+        path: BesidePath, query: Empty, body: ExecRequest, reply: Exec,
+        errors: [AppNotFound, ProcessNotFound, Unsupported, TooManySessions],
+        summary: "Runs a command beside a running process, in its namespaces and with its limits and user.",
+    }
+    /// Binary messages. The first byte says what follows: 0 input, 1 output, 2 standard error; 3 to the rack: no more
+    /// input; 4 to the rack: the terminal's size as JSON; 5 to the rack: interrupt; 6 to the client, last: how it ended,
+    /// as JSON. A session that closes without it was cut off. When the client goes away, the process is stopped.
+    SessionAttach("attach_session", Get "/sessions/{session}", Deploy, Session, 101) {
+        path: SessionPath, query: Empty, body: Empty, reply: SessionExit,
+        errors: [SessionNotFound],
+        summary: "Attaches to the streams of a process, by WebSocket.",
+    }
     LogStream("stream_logs", Get "/apps/{app}/logs", Read, EventStream, 200) {
         path: AppPath, query: LogQuery, body: Empty, reply: Streamed<LogLine, Empty>,
         errors: [AppNotFound, ServiceNotFound],
@@ -248,12 +269,9 @@ mod tests {
     #[test]
     fn looking_needs_no_more_than_read() {
         for operation in operations(&mut SchemaGenerator::default()) {
-            assert_eq!(
-                operation.method == Method::Get,
-                operation.scope == Scope::Read,
-                "{}",
-                operation.id
-            );
+            // A WebSocket begins as a look, and acts.
+            let looks = operation.method == Method::Get && operation.kind != Kind::Session;
+            assert_eq!(looks, operation.scope == Scope::Read, "{}", operation.id);
         }
     }
 }

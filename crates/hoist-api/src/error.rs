@@ -47,6 +47,10 @@ words! {
         ServiceNotFound = "service_not_found",
         /// There is no such process.
         ProcessNotFound = "process_not_found",
+        /// There is no such session, or no longer.
+        SessionNotFound = "session_not_found",
+        /// The rack holds as many sessions or one-offs as it may.
+        TooManySessions = "too_many_sessions",
         /// The name is taken.
         AppExists = "app_exists",
         /// The name's host is taken by another app or service.
@@ -115,7 +119,8 @@ impl ErrorCode {
             | Self::ReleaseNotFound
             | Self::PromotionNotFound
             | Self::ServiceNotFound
-            | Self::ProcessNotFound => 404,
+            | Self::ProcessNotFound
+            | Self::SessionNotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::AppExists
             | Self::HostTaken
@@ -134,6 +139,7 @@ impl ErrorCode {
             | Self::InvalidManifest
             | Self::InvalidArchive
             | Self::Unsupported => 422,
+            Self::TooManySessions => 429,
             Self::Internal | Self::Unknown => 500,
             Self::Unavailable => 503,
             Self::StorageFull => 507,

@@ -10,6 +10,8 @@ pub mod endpoints;
 pub mod error;
 pub mod local;
 pub mod openapi;
+#[cfg(feature = "session")]
+pub mod session;
 pub mod sse;
 pub mod time;
 pub mod types;

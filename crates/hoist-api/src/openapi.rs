@@ -149,10 +149,16 @@ fn describe(operation: &Operation, error: &Schema) -> Value {
         "application/json"
     };
     let mut responses = Map::new();
-    responses.insert(
-        operation.success.to_string(),
-        json!({ "description": "Success.", "content": { reply_type: { "schema": operation.reply } } }),
-    );
+    let success = match operation.kind {
+        Kind::Session => json!({
+            "description": "The connection is a WebSocket now; this is its last message.",
+            "x-last-message": { "schema": operation.reply },
+        }),
+        _ => {
+            json!({ "description": "Success.", "content": { reply_type: { "schema": operation.reply } } })
+        }
+    };
+    responses.insert(operation.success.to_string(), success);
     let statuses: BTreeSet<_> = operation.errors.iter().map(|code| code.status()).collect();
     for status in statuses {
         let codes: Vec<_> = operation

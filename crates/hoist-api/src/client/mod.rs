@@ -4,10 +4,12 @@
 //! on a single-threaded runtime.
 
 mod error;
+mod session;
 mod stream;
 mod target;
 
 pub use error::{CallError, Refusal};
+pub use session::SessionEnds;
 pub use stream::{EventStream, Next};
 pub use target::{Target, TargetError};
 
@@ -214,7 +216,7 @@ impl Client {
             .map_err(|error| self.protocol("hung up", Some(error)))?;
         // Ends by itself when the sender and the answer's body are dropped.
         tokio::spawn(async move {
-            let _ = connection.await;
+            let _ = connection.with_upgrades().await;
         });
         Ok(sender)
     }

@@ -7,6 +7,7 @@ mod process;
 mod promotion;
 mod rack;
 mod release;
+mod session;
 mod source;
 
 pub use app::*;
@@ -16,6 +17,7 @@ pub use process::*;
 pub use promotion::*;
 pub use rack::*;
 pub use release::*;
+pub use session::*;
 pub use source::*;
 
 use schemars::JsonSchema;

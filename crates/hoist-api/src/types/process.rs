@@ -15,8 +15,11 @@ pub struct Process {
     pub app: String,
     /// The service.
     pub name: String,
-    /// Its number within the service, from 1.
+    /// Its number within the service, from 1; 0 for a one-off.
     pub slot: u16,
+    /// Whether it is a one-off.
+    #[serde(default)]
+    pub one_off: bool,
     /// How it stands.
     pub status: ProcessStatus,
     /// The release it was started from.
