@@ -100,6 +100,7 @@ fn spec(dir: &Path, number: u64) -> WorkloadSpec {
                 .map(str::to_owned)
                 .into(),
             env: Vec::new(),
+            path: Vec::new(),
             tree: Tree::Slug(dir.join("slug")),
             volumes: Vec::new(),
             memory_bytes: 64 << 20,

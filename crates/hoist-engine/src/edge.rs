@@ -250,6 +250,8 @@ pub struct ProcessSpec {
     pub argv: Vec<String>,
     /// All variables. Only engines open the values, and only on the way into a process.
     pub env: Vec<(String, Secret)>,
+    /// Directories of the tree that come first in `PATH`, whatever the variables say.
+    pub path: Vec<String>,
     /// The tree that shows as `/app`.
     pub tree: Tree,
     /// Persistent directories: (directory of the host, path inside).

@@ -200,6 +200,7 @@ impl Releases {
                 .into_iter()
                 .map(|(key, value)| (key, Secret::new(value)))
                 .collect(),
+            path: Vec::new(),
             tree: Tree::Slug(self.layout.slug(app, &detail.build.id)),
             volumes: service
                 .volumes

@@ -251,7 +251,11 @@ fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File
             Tree::Writable(dir) => dir.clone(),
         }
     };
-    let has = |wanted: &str| start.process.env.iter().any(|(name, _)| name == wanted);
+    let given = |wanted: &str| {
+        let mut env = start.process.env.iter();
+        env.find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.expose())
+    };
     let mut file = File::from(memfd_create(
         c"env",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
@@ -259,16 +263,14 @@ fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File
     let mut put =
         |name: &str, value: &[u8]| file.write_all(&[name.as_bytes(), b"=", value, b"\0"].concat());
     for (name, value) in &start.process.env {
-        if !(name == "PORT" && port.is_some()) {
+        if !(name == "PATH" || name == "PORT" && port.is_some()) {
             put(name, value.expose().as_bytes())?;
         }
     }
-    if !has("HOME") {
+    if given("HOME").is_none() {
         put("HOME", home.as_os_str().as_encoded_bytes())?;
     }
-    if !has("PATH") {
-        put("PATH", PATH.as_bytes())?;
-    }
+    put("PATH", &search_path(start, &home, given("PATH")))?;
     if let Some(port) = port {
         put("PORT", port.to_string().as_bytes())?;
     }
@@ -278,6 +280,17 @@ fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File
         | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(file)
+}
+
+/// Where programs are looked up: in the tree first, where it is asked for. It may lie elsewhere than at `/app`.
+fn search_path(start: &Start, home: &Path, given: Option<&str>) -> Vec<u8> {
+    let mut path = Vec::new();
+    for dir in &start.process.path {
+        path.extend_from_slice(home.join(dir).as_os_str().as_encoded_bytes());
+        path.push(b':');
+    }
+    path.extend_from_slice(given.unwrap_or(PATH).as_bytes());
+    path
 }
 
 /// The name of a task's directory is on the disk before anything of it runs: it must not run twice, not even over a power cut.

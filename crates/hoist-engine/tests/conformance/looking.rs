@@ -50,6 +50,7 @@ pub(crate) fn process(bench: &dyn Bench, token: &str, script: &str) -> ProcessSp
     ProcessSpec {
         argv: bench.command(token, script),
         env: vec![("APP".into(), Secret::new("hello"))],
+        path: Vec::new(),
         tree: Tree::Slug(slug),
         volumes: Vec::new(),
         memory_bytes: 0,

@@ -121,6 +121,7 @@ async fn run_command(
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), Secret::new(value)))
                 .collect(),
+            path: Vec::new(),
             tree: Tree::Writable(source.tree()),
             volumes: Vec::new(),
             memory_bytes: BUILD_MEMORY_BYTES,
