@@ -228,7 +228,7 @@ fn planned_services(entry: &AppEntry, promotion: &Promotion) -> Vec<wire::Planne
         .map(|(name, planned)| {
             let service = release.and_then(|release| release.services.get(name));
             let (plan, desired) = match planned {
-                Planned::Replace { slots } => (wire::Plan::Replace, *slots),
+                Planned::Replace { slots, .. } => (wire::Plan::Replace, *slots),
                 Planned::Keep { slots, .. } => (wire::Plan::Keep, *slots),
             };
             let strategy = match service.map(|service| service.strategy) {
@@ -324,6 +324,7 @@ pub(super) fn process_view(app: &AppName, view: &ProcessView, machine: &Machine)
         app: app.to_string(),
         name: view.slot.workload.service.to_string(),
         slot: view.slot.slot,
+        one_off: false,
         status: wire::ProcessStatus::from_word(view.status),
         release: view
             .release
