@@ -61,6 +61,7 @@ fn namespaces(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
         log: PathBuf::new(),
         log_bytes_max: 0,
         plan: Plan::default(),
+        attached: None,
     };
     record::create(&dir.join(SPEC), &draft)?;
     let output = config

@@ -4,6 +4,7 @@
 //! they write, and keeps nothing in memory: it can die at any point and find everything again. See `layout` for what lies
 //! where.
 
+mod attach;
 mod capabilities;
 mod cgroup;
 mod client;
@@ -13,13 +14,14 @@ mod observe;
 mod ports;
 mod proc;
 mod record;
+mod session;
 mod shim;
 mod start;
 mod stop;
 mod tree;
 mod uids;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,18 +32,22 @@ use async_trait::async_trait;
 use hoist_core::id::{AppName, ProcessId, SlotId, WorkloadId};
 use tokio::net::UnixDatagram;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Capabilities, Engine, EngineError, RestartPolicy, Seen, TaskId, TaskSpec, Usage, WorkloadSpec,
+    Beside, Capabilities, Engine, EngineError, ExecSpec, RestartPolicy, Seen, Session, Streams,
+    TaskId, TaskSpec, Usage, WorkloadSpec,
 };
+use attach::Far;
 use layout::{Layout, STATE, is_marked};
 use nursery::Nursery;
 use observe::Standing;
 use record::{PROTOCOL, Phase, State};
+use session::TaskControl;
 use shim::{Answer, Found, Request};
 use start::Start;
+use stop::Stops;
 
 pub use shim::shim_main;
 pub use stop::stop_everything;
@@ -113,11 +119,11 @@ pub struct LocalEngine {
     inner: Arc<Inner>,
     capabilities: Capabilities,
     hints: Arc<Notify>,
+    /// The same hints, for any number of sessions.
+    changed: watch::Receiver<()>,
     /// Hears the shims; ends with the engine.
     listener: JoinHandle<()>,
-    runtime: Handle,
-    /// Processes that somebody waits for already.
-    waited_for: Arc<Mutex<BTreeSet<String>>>,
+    stops: Stops,
 }
 
 /// What blocking work needs.
@@ -150,7 +156,13 @@ impl LocalEngine {
         let found = capabilities::find(&config, &layout).map_err(failed)?;
         let capabilities = capabilities::describe(&found, &config);
         let hints = Arc::new(Notify::new());
-        let listener = listen(&layout, Arc::clone(&hints)).map_err(failed)?;
+        let (change, changed) = watch::channel(());
+        let listener = listen(&layout, Arc::clone(&hints), change).map_err(failed)?;
+        let stops = Stops {
+            hints: Arc::clone(&hints),
+            runtime,
+            waited_for: Arc::default(),
+        };
         let nursery = Nursery::new(config.shim.clone());
         let inner = Arc::new(Inner {
             config,
@@ -163,9 +175,9 @@ impl LocalEngine {
             inner,
             capabilities,
             hints,
+            changed,
             listener,
-            runtime,
-            waited_for: Arc::default(),
+            stops,
         };
         engine.resume_stops().map_err(failed)?;
         Ok(engine)
@@ -201,7 +213,7 @@ impl LocalEngine {
             .chain(tasks)
             .filter(|dir| is_marked(dir) && layout::is_held(dir))
         {
-            self.see_to(dir);
+            self.stops.see_to(dir);
         }
         Ok(())
     }
@@ -210,30 +222,9 @@ impl LocalEngine {
         let id = id.clone();
         let shrink = move |inner: &Inner| inner.shrink(&id, slots);
         for dir in self.blocking("stop a workload", shrink).await? {
-            self.see_to(dir);
+            self.stops.see_to(dir);
         }
         Ok(())
-    }
-
-    /// Tells the shim of a marked directory to stop, and makes sure that it ends in time.
-    fn see_to(&self, dir: PathBuf) {
-        let (hints, waited_for) = (Arc::clone(&self.hints), Arc::clone(&self.waited_for));
-        // Owned by nobody on purpose: it ends with the process it waits for, and a rack that dies begins it again.
-        self.runtime.spawn(async move {
-            let told = dir.clone();
-            let asked = tokio::task::spawn_blocking(move || stop::tell(&told)).await;
-            let Ok(Ok(Some(asked))) = asked else {
-                return hints.notify_one();
-            };
-            if !locked(&waited_for).insert(asked.process.clone()) {
-                return;
-            }
-            tokio::time::sleep(stop::patience(asked.grace)).await;
-            let process = asked.process.clone();
-            let _ = tokio::task::spawn_blocking(move || stop::force(&dir, &asked.process)).await;
-            locked(&waited_for).remove(&process);
-            hints.notify_one();
-        });
     }
 
     /// Runs file work where it may block.
@@ -263,7 +254,11 @@ impl LocalEngine {
 }
 
 /// Hears "look again" from shims.
-fn listen(layout: &Layout, hints: Arc<Notify>) -> io::Result<JoinHandle<()>> {
+fn listen(
+    layout: &Layout,
+    hints: Arc<Notify>,
+    change: watch::Sender<()>,
+) -> io::Result<JoinHandle<()>> {
     const NAME: &str = "hints.sock";
     let _ = fs::remove_file(layout.root().join(NAME));
     let socket = client::through(layout.root(), |root| UnixDatagram::bind(root.join(NAME)))?;
@@ -271,7 +266,10 @@ fn listen(layout: &Layout, hints: Arc<Notify>) -> io::Result<JoinHandle<()>> {
         let mut nothing = [0; 8];
         loop {
             match socket.recv(&mut nothing).await {
-                Ok(_) => hints.notify_one(),
+                Ok(_) => {
+                    change.send_replace(());
+                    hints.notify_one();
+                }
                 Err(error) => {
                     tracing::warn!(%error, "hints of the supervisors cannot be heard");
                     tokio::time::sleep(CHECK_MARGIN).await;
@@ -347,13 +345,15 @@ impl Inner {
                 restart: spec.restart == RestartPolicy::Always,
                 limit: None,
                 after,
+                attached: None,
             };
             start::start(self, &start)?;
         }
         Ok(())
     }
 
-    fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
+    /// Starts a task, unless it ever was; answers whether it did.
+    fn start_task(&self, spec: &TaskSpec, attached: Option<Far>) -> Result<bool, EngineError> {
         let failed = |source| EngineError::Unavailable {
             doing: "start a task".to_owned(),
             source,
@@ -364,7 +364,7 @@ impl Inner {
             settled(|| observe::task(&self.layout, &dir)).map_err(failed)?,
             Standing::Gone
         ) {
-            return Ok(());
+            return Ok(false);
         }
         let (TaskId::ReleaseCommand(app, _) | TaskId::Build(app, _) | TaskId::OneOff(app, _)) =
             &spec.id;
@@ -377,8 +377,9 @@ impl Inner {
             restart: false,
             limit: Some(spec.limit),
             after: None,
+            attached,
         };
-        start::start(self, &start).map(|_| ())
+        start::start(self, &start)
     }
 
     fn running(&self, slot: &SlotId) -> Result<(PathBuf, State), EngineError> {
@@ -402,7 +403,7 @@ impl Inner {
             Answer::TimedOut => Ok(TIMED_OUT),
             Answer::NotRunning => Err(EngineError::NotFound),
             Answer::Failed(why) => Err(failed(io::Error::other(why))),
-            Answer::Accepted => Err(failed(io::ErrorKind::InvalidData.into())),
+            _ => Err(failed(io::ErrorKind::InvalidData.into())),
         }
     }
 }
@@ -434,7 +435,8 @@ impl Engine for LocalEngine {
 
     async fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
         let spec = spec.clone();
-        self.engine_work(move |inner| inner.run(&spec)).await
+        let start = move |inner: &Inner| inner.start_task(&spec, None);
+        self.engine_work(start).await.map(|_| ())
     }
 
     async fn stop_task(&self, id: &TaskId) -> Result<(), EngineError> {
@@ -442,7 +444,7 @@ impl Engine for LocalEngine {
         let marked = dir.clone();
         self.blocking("stop a task", move |_| layout::mark(&marked))
             .await?;
-        self.see_to(dir);
+        self.stops.see_to(dir);
         Ok(())
     }
 
@@ -476,6 +478,49 @@ impl Engine for LocalEngine {
         let (slot, argv) = (slot.clone(), argv.to_vec());
         self.engine_work(move |inner| inner.check(&slot, argv, limit))
             .await
+    }
+
+    async fn run_attached(
+        &self,
+        spec: &TaskSpec,
+        streams: Streams,
+    ) -> Result<Session, EngineError> {
+        let dir = self.inner.layout.task(&spec.id);
+        let spec = spec.clone();
+        let run = move |inner: &Inner| session::run(inner, &spec, streams);
+        let settled = self.engine_work(run).await?;
+        let control = |screen| TaskControl {
+            dir,
+            screen,
+            stops: self.stops.clone(),
+            changed: self.changed.clone(),
+        };
+        settled
+            .session(control)
+            .map_err(|source| EngineError::Unavailable {
+                doing: "attach".to_owned(),
+                source,
+            })
+    }
+
+    async fn exec(
+        &self,
+        beside: &Beside,
+        spec: &ExecSpec,
+        streams: Streams,
+    ) -> Result<Session, EngineError> {
+        let dir = match beside {
+            Beside::Slot(slot) => self.inner.layout.slot(slot),
+            Beside::Task(task) => self.inner.layout.task(task),
+        };
+        let spec = spec.clone();
+        let exec = move |_: &Inner| session::exec(&dir, &spec, streams);
+        self.engine_work(exec).await?.session()
+    }
+
+    async fn restart_slot(&self, slot: &SlotId) -> Result<(), EngineError> {
+        let dir = self.inner.layout.slot(slot);
+        self.engine_work(move |_| session::restart(&dir)).await
     }
 
     async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError> {

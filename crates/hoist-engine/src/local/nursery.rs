@@ -1,8 +1,7 @@
 //! The rack's end of the nursery (`shim::nursery`): asks it for shims, and starts it when there is none.
 
-use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -50,11 +49,11 @@ impl Nursery {
         }
     }
 
-    /// Starts the shim of a state directory, and hands it the directory's lock and the variables.
-    pub(super) fn start(&self, dir: &Path, lock: &File, env: &File) -> io::Result<()> {
+    /// Starts the shim of a state directory, and hands it the directory's lock, the variables, and streams if it has any.
+    pub(super) fn start(&self, dir: &Path, files: &[BorrowedFd]) -> io::Result<()> {
         let mut line = locked(&self.line);
         if let Some(found) = line.as_ref() {
-            match found.ask(dir, lock, env) {
+            match found.ask(dir, files) {
                 Ok(answer) => return understand(&answer),
                 Err(error) => {
                     tracing::warn!(%error, "the nursery of supervisors is gone; a new one is started")
@@ -63,7 +62,7 @@ impl Nursery {
         }
         *line = None;
         let opened = self.open()?;
-        let answer = opened.ask(dir, lock, env);
+        let answer = opened.ask(dir, files);
         *line = Some(opened);
         understand(&answer?)
     }
@@ -91,9 +90,9 @@ impl Nursery {
 }
 
 impl Line {
-    fn ask(&self, dir: &Path, lock: &File, env: &File) -> io::Result<Vec<u8>> {
+    fn ask(&self, dir: &Path, files: &[BorrowedFd]) -> io::Result<Vec<u8>> {
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let files = [lock.as_raw_fd(), env.as_raw_fd()];
+        let files: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
         let text = [IoSlice::new(dir.as_os_str().as_bytes())];
         let rights = [ControlMessage::ScmRights(&files)];
         sendmsg::<()>(

@@ -109,6 +109,34 @@ fn read(dir: &Path) -> io::Result<Option<(bool, State)>> {
     }
 }
 
+/// How the process of a directory ended, once it has: `Some(None)` when even the record is gone. Clears nothing away.
+pub(super) fn end_of(dir: &Path) -> io::Result<Option<Option<Exit>>> {
+    Ok(match read(dir)? {
+        None => Some(None),
+        Some((
+            _,
+            State {
+                phase: Phase::Ended,
+                exit: Some(exit),
+                ..
+            },
+        )) => Some(Some(as_exit(exit))),
+        Some((true, _)) => None,
+        Some((false, _)) => Some(Some(lost(now_ms()))),
+    })
+}
+
+/// The end of a process whose supervisor died.
+pub(super) fn lost(at_ms: u64) -> Exit {
+    let signal = Signal::SIGKILL as i32;
+    as_exit(ExitRecord {
+        code: 128 + signal,
+        signal: Some(signal),
+        cause: Cause::Lost,
+        at_ms,
+    })
+}
+
 /// Records the end of a process whose shim left no record of it: it is lost.
 fn bury(dir: &Path, mut state: State) -> State {
     if state.phase == Phase::Ended && state.exit.is_some() {
@@ -179,7 +207,7 @@ fn as_process(state: &State, stopping: bool) -> Option<Process> {
     })
 }
 
-fn as_exit(exit: ExitRecord) -> Exit {
+pub(super) fn as_exit(exit: ExitRecord) -> Exit {
     Exit {
         code: exit.code,
         signal: exit.signal,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// The version of these records and of the socket's words. A rack reads this one and the one before.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// What a shim is told to run. Written once, before the shim starts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +36,19 @@ pub(crate) struct Spec {
     pub(crate) log: PathBuf,
     pub(crate) log_bytes_max: u64,
     pub(crate) plan: Plan,
+    /// Whose streams it has; none for the log's.
+    #[serde(default)]
+    pub(crate) attached: Option<Attached>,
+}
+
+/// Streams that the rack holds the other ends of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Attached {
+    /// Three pipes.
+    Pipes,
+    /// A terminal.
+    Terminal { columns: u16, rows: u16 },
 }
 
 /// The tree that shows as `/app`.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
@@ -16,16 +17,15 @@ use hoist_core::id::{AppName, ProcessId};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::attach::Far;
 use super::layout::{SPEC, STATE, is_held, open_lock, random_bytes};
 use super::record::{self, PROTOCOL, Phase, Spec, State, TreeRecord};
 use super::{Inner, ports, tree, uids};
 use crate::logfile;
-use crate::{EngineError, ProcessSpec, Tree};
+use crate::{EngineError, ProcessSpec, Secret, Tree};
 
 /// Processes and threads that a process may have where its specification does not say.
 const PIDS_MAX: u64 = 512;
-/// Where programs are looked up when the variables do not say.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 /// What is to be made.
 pub(super) struct Start<'a> {
@@ -38,6 +38,8 @@ pub(super) struct Start<'a> {
     pub(super) limit: Option<Duration>,
     /// What was there before and was lost.
     pub(super) after: Option<State>,
+    /// The rack's streams, instead of the log.
+    pub(super) attached: Option<Far>,
 }
 
 /// Makes the directory and starts the shim. Answers whether it was made: false when one was there already.
@@ -73,7 +75,12 @@ pub(super) fn start(inner: &Inner, start: &Start) -> Result<bool, EngineError> {
             return Err(failed(error));
         }
     }
-    let launched = sync_parent(start).and_then(|()| inner.nursery.start(&start.dir, &lock, &env));
+    let launched = sync_parent(start).and_then(|()| {
+        let streams = start.attached.iter().flat_map(|far| &far.files);
+        let ours = [lock.as_fd(), env.as_fd()];
+        let files: Vec<_> = ours.into_iter().chain(streams.map(AsFd::as_fd)).collect();
+        inner.nursery.start(&start.dir, &files)
+    });
     drop(lock);
     match launched {
         // The answer may be lost and the shim there all the same: the lock knows.
@@ -92,23 +99,7 @@ fn refuse_nonsense(inner: &Inner, process: &ProcessSpec) -> Result<(), EngineErr
             why,
         })
     };
-    if process.argv.is_empty() {
-        return refuse("its command is empty".to_owned());
-    }
-    if process.argv.iter().any(|word| word.contains('\0')) {
-        return refuse("its command contains a NUL character".to_owned());
-    }
-    for (name, value) in &process.env {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            return refuse(format!(
-                "`{}` is no name for a variable",
-                name.escape_debug()
-            ));
-        }
-        if value.expose().contains('\0') {
-            return refuse(format!("the value of {name} contains a NUL character"));
-        }
-    }
+    refuse_words(&process.argv, &process.env).or_else(refuse)?;
     if let Some((_, inside)) = process
         .volumes
         .iter()
@@ -120,6 +111,26 @@ fn refuse_nonsense(inner: &Inner, process: &ProcessSpec) -> Result<(), EngineErr
     }
     if !inner.found.plan.mount && !process.volumes.is_empty() {
         return refuse("volumes need mount namespaces, and this machine refuses them".to_owned());
+    }
+    Ok(())
+}
+
+/// What no command can be started with, whatever it is: the reason.
+pub(super) fn refuse_words(argv: &[String], env: &[(String, Secret)]) -> Result<(), String> {
+    if argv.is_empty() {
+        return Err("its command is empty".to_owned());
+    }
+    if argv.iter().any(|word| word.contains('\0')) {
+        return Err("its command contains a NUL character".to_owned());
+    }
+    for (name, value) in env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let name = name.escape_debug();
+            return Err(format!("`{name}` is no name for a variable"));
+        }
+        if value.expose().contains('\0') {
+            return Err(format!("the value of {name} contains a NUL character"));
+        }
     }
     Ok(())
 }
@@ -215,6 +226,7 @@ fn make(
         log: std::path::absolute(log)?,
         log_bytes_max: start.process.log_bytes_max,
         plan: inner.found.plan.clone(),
+        attached: start.attached.as_ref().map(|far| far.attached),
     };
     let state = State {
         protocol: PROTOCOL,
@@ -256,23 +268,31 @@ fn variables(inner: &Inner, start: &Start, port: Option<u16>) -> io::Result<File
         env.find(|(name, _)| name == wanted)
             .map(|(_, value)| value.expose())
     };
+    let path = search_path(start, &home, given("PATH"));
+    let port = port.map(|port| port.to_string());
+    let env = start.process.env.iter();
+    let mut all: Vec<(&str, &[u8])> = env
+        .filter(|(name, _)| !(name == "PATH" || name == "PORT" && port.is_some()))
+        .map(|(name, value)| (name.as_str(), value.expose().as_bytes()))
+        .collect();
+    if given("HOME").is_none() {
+        all.push(("HOME", home.as_os_str().as_encoded_bytes()));
+    }
+    all.push(("PATH", &path));
+    if let Some(port) = &port {
+        all.push(("PORT", port.as_bytes()));
+    }
+    sealed(&all)
+}
+
+/// A memory file of variables: `name=value`, each ended by a NUL.
+pub(super) fn sealed(variables: &[(&str, &[u8])]) -> io::Result<File> {
     let mut file = File::from(memfd_create(
         c"env",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
     )?);
-    let mut put =
-        |name: &str, value: &[u8]| file.write_all(&[name.as_bytes(), b"=", value, b"\0"].concat());
-    for (name, value) in &start.process.env {
-        if !(name == "PATH" || name == "PORT" && port.is_some()) {
-            put(name, value.expose().as_bytes())?;
-        }
-    }
-    if given("HOME").is_none() {
-        put("HOME", home.as_os_str().as_encoded_bytes())?;
-    }
-    put("PATH", &search_path(start, &home, given("PATH")))?;
-    if let Some(port) = port {
-        put("PORT", port.to_string().as_bytes())?;
+    for (name, value) in variables {
+        file.write_all(&[name.as_bytes(), b"=", value, b"\0"].concat())?;
     }
     let seals = SealFlag::F_SEAL_WRITE
         | SealFlag::F_SEAL_GROW
@@ -289,7 +309,7 @@ fn search_path(start: &Start, home: &Path, given: Option<&str>) -> Vec<u8> {
         path.extend_from_slice(home.join(dir).as_os_str().as_encoded_bytes());
         path.push(b':');
     }
-    path.extend_from_slice(given.unwrap_or(PATH).as_bytes());
+    path.extend_from_slice(given.unwrap_or(SEARCH_PATH).as_bytes());
     path
 }
 

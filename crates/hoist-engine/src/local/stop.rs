@@ -2,16 +2,21 @@
 //!
 //! A rack that crashes in between finds the marker when it opens again and goes on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::client;
 use super::layout::{Layout, STATE, is_held, mark};
+use super::locked;
 use super::observe;
 use super::record::{self, State};
 use super::shim::{Answer, Request};
@@ -23,6 +28,38 @@ const ANSWER: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(5);
 /// Pause between looks while waiting for an end.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Sees stops through; the engine has one, and shares it with the sessions that it gives out.
+#[derive(Clone)]
+pub(super) struct Stops {
+    pub(super) hints: Arc<Notify>,
+    pub(super) runtime: Handle,
+    /// Processes that somebody waits for already.
+    pub(super) waited_for: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Stops {
+    /// Tells the shim of a marked directory to stop, and makes sure that it ends in time.
+    pub(super) fn see_to(&self, dir: PathBuf) {
+        let (hints, waited_for) = (Arc::clone(&self.hints), Arc::clone(&self.waited_for));
+        // Owned by nobody on purpose: it ends with the process it waits for, and a rack that dies begins it again.
+        self.runtime.spawn(async move {
+            let told = dir.clone();
+            let asked = tokio::task::spawn_blocking(move || tell(&told)).await;
+            let Ok(Ok(Some(asked))) = asked else {
+                return hints.notify_one();
+            };
+            if !locked(&waited_for).insert(asked.process.clone()) {
+                return;
+            }
+            tokio::time::sleep(patience(asked.grace)).await;
+            let process = asked.process.clone();
+            let _ = tokio::task::spawn_blocking(move || force(&dir, &asked.process)).await;
+            locked(&waited_for).remove(&process);
+            hints.notify_one();
+        });
+    }
+}
 
 /// A process that was told to stop.
 pub(super) struct Asked {

@@ -4,12 +4,15 @@
 //! directory, and the variables in a memory file. It outlives the rack; when it dies, its process dies. It keeps little:
 //! read what is needed, forget the rest, allocate nothing while waiting.
 
+mod beside;
 mod child;
+mod init;
 mod layer;
 mod nursery;
 mod probe;
 mod protocol;
 mod root;
+mod streams;
 mod supervise;
 mod sys;
 
@@ -24,7 +27,9 @@ use nix::unistd::Pid;
 pub(super) use nursery::STARTED;
 pub(super) use probe::Found;
 pub(super) use probe::PROBE;
-pub(super) use protocol::{Answer, Request};
+pub(super) use protocol::{Answer, REQUEST_MAX, Request};
+pub(super) use streams::TERMINAL;
+pub(super) use sys::{receive, set_terminal_size, watch};
 
 /// What went wrong in setting up or executing a process.
 #[derive(Debug)]
@@ -38,6 +43,14 @@ impl Fault {
         Self {
             doing: doing.into(),
             source: None,
+        }
+    }
+
+    /// The exit status that a shell gives: 126 for what may not be executed, 127 for what cannot.
+    fn code(&self) -> i32 {
+        match &self.source {
+            Some(source) if source.kind() == io::ErrorKind::PermissionDenied => 126,
+            _ => 127,
         }
     }
 

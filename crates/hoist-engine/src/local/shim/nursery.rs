@@ -113,6 +113,8 @@ pub(super) struct Taken {
     /// The variables.
     pub(super) env: File,
     pub(super) socket: UnixListener,
+    /// What the streams of an attached process are made of.
+    pub(super) streams: Vec<OwnedFd>,
 }
 
 /// Takes the state directory over: at most one shim ever does.
@@ -127,14 +129,20 @@ fn take_over(dir: &Path, files: Vec<OwnedFd>) -> Result<Taken, Fault> {
     dup2_stdout(&null).map_err(Fault::of("let go of the rack"))?;
     dup2_stderr(&null).map_err(Fault::of("let go of the rack"))?;
     std::panic::set_hook(Box::new(|panic| super::complain(&panic.to_string())));
-    let mut files = files.into_iter().map(File::from);
+    let mut files = files.into_iter();
     let (Some(lock), Some(env)) = (files.next(), files.next()) else {
         return Err(Fault::new("find the lock and the variables"));
     };
+    let (lock, env, streams) = (File::from(lock), File::from(env), files.collect());
     // A rack that heard no answer asks again, and both would hold the same lock. The socket is made once and stays.
     let socket = UnixListener::bind(SOCKET).map_err(Fault::of("open its socket"))?;
     socket
         .set_nonblocking(true)
         .map_err(Fault::of("open its socket"))?;
-    Ok(Taken { lock, env, socket })
+    Ok(Taken {
+        lock,
+        env,
+        socket,
+        streams,
+    })
 }

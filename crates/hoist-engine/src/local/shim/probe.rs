@@ -153,11 +153,14 @@ fn trial(draft: &Spec, plan: &Plan, other_user: bool) -> Result<(), String> {
             &spec,
             &env,
             &Cgroups::of(&Controllers::default(), &spec.process),
+            None,
         )?;
         let code = super::wait_code(child.pid);
         let (mut fault, mut said) = (String::new(), String::new());
         let _ = child.fault.read_to_string(&mut fault);
-        let _ = child.err.read_to_string(&mut said);
+        if let Some(err) = &mut child.err {
+            let _ = err.read_to_string(&mut said);
+        }
         Ok(match code {
             0 => Ok(()),
             _ if !fault.is_empty() => Err(fault),

@@ -2,11 +2,12 @@
 //!
 //! Whatever changes is written to the state file before anybody is told; the rack reads files and needs no answer.
 
+mod beside;
 mod ending;
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,20 +15,21 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use super::child::{self, Child};
 use super::nursery::Taken;
 use super::protocol::{Answer, Client, Request};
+use super::streams::Streams;
 use super::{Fault, layer, sys};
 use crate::local::cgroup::{Cgroups, Limits};
 use crate::local::layout::{HINTS_FROM_STATE, SPEC, STATE, STOP};
 use crate::local::proc;
 use crate::local::record::{self, Cause, ExitRecord, PROTOCOL, Phase, Spec, State};
 use crate::logfile::{LogFile, Stream, now_ms};
+use beside::{Beside, Left};
 
 /// The pause before the first restart; each further one is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -41,8 +43,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const LAST_WORDS: u32 = 30;
 /// Most connections at once; a rack uses one or two.
 const CLIENTS_MAX: usize = 16;
-/// Most checks at once.
-const CHECKS_MAX: usize = 8;
 /// How long removing a cgroup waits for the last to leave.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -56,7 +56,14 @@ struct Supervisor {
     signals: SignalFd,
     listener: UnixListener,
     clients: Vec<Client>,
-    checks: Vec<Check>,
+    /// Words for the process that came before it was executed.
+    early: Vec<(Client, Request, Vec<OwnedFd>)>,
+    /// What runs beside the process.
+    beside: Vec<Beside>,
+    /// What commands beside the process left behind.
+    left: Vec<Left>,
+    /// The rack's streams, until the process has them.
+    attached: Option<Streams>,
     child: Option<Child>,
     streams_open: [bool; 2],
     fault: Option<Vec<u8>>,
@@ -64,6 +71,8 @@ struct Supervisor {
     memory_kills: u64,
     pause: Duration,
     restart_at: Option<Instant>,
+    /// Whether the next start was asked for, and does not count.
+    again: bool,
     kill_at: Option<Instant>,
     /// When to look whether the first process cannot hear a stop.
     deaf_at: Option<Instant>,
@@ -71,13 +80,6 @@ struct Supervisor {
     was_deaf: bool,
     limit_at: Option<Instant>,
     unwritten: bool,
-}
-
-struct Check {
-    pid: i32,
-    /// None once it was answered that time is up.
-    client: Option<Client>,
-    until: Instant,
 }
 
 /// Supervises until the process has ended for good; answers the exit code of the shim itself.
@@ -148,6 +150,8 @@ impl Supervisor {
         cgroups
             .create(limits)
             .map_err(Fault::of("make the cgroups"))?;
+        let streams = |attached| Streams::of(attached, taken.streams);
+        let attached = spec.attached.map(streams).transpose()?;
         let log = LogFile::new(spec.log.clone(), spec.log_bytes_max);
         let limit_at = spec
             .limit_ms
@@ -161,7 +165,10 @@ impl Supervisor {
             signals,
             listener: taken.socket,
             clients: Vec::new(),
-            checks: Vec::new(),
+            early: Vec::new(),
+            beside: Vec::new(),
+            left: Vec::new(),
+            attached,
             child: None,
             streams_open: [false; 2],
             fault: None,
@@ -169,6 +176,7 @@ impl Supervisor {
             memory_kills: 0,
             pause: BACKOFF_FIRST,
             restart_at: None,
+            again: false,
             kill_at: None,
             deaf_at: None,
             was_deaf: false,
@@ -223,20 +231,22 @@ impl Supervisor {
             );
             return;
         }
-        match child::start(&self.spec, &self.env, &self.cgroups) {
+        let attached = self.attached.take();
+        match child::start(&self.spec, &self.env, &self.cgroups, attached) {
             Ok(child) => {
-                for fd in [child.out.as_fd(), child.err.as_fd(), child.fault.as_fd()] {
-                    let _ = fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+                let logged = [&child.out, &child.err].into_iter().flatten();
+                for pipe in logged.chain([&child.fault, &child.signal]) {
+                    let _ = fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
                 }
+                self.streams_open = [child.out.is_some(), child.err.is_some()];
                 self.state.pid = Some(child.pid);
                 self.state.pid_started = proc::started(child.pid);
-                self.streams_open = [true; 2];
                 self.fault = Some(Vec::new());
                 self.child = Some(child);
                 self.record();
             }
             Err(fault) => {
-                self.ended(127, None, Some(fault.to_string()));
+                self.ended(fault.code(), None, Some(fault.to_string()));
             }
         }
     }
@@ -273,19 +283,24 @@ impl Supervisor {
             }
         }
         self.hear_clients();
+        self.hear_beside();
     }
 
     fn poll(&self, timeout: PollTimeout) -> nix::Result<Vec<Source>> {
         let mut sources = vec![Source::Signals];
         let mut fds = vec![self.signals.as_fd()];
         if let Some(child) = &self.child {
-            let ends: [(bool, Source, &dyn AsFd); 3] = [
-                (self.streams_open[0], Source::Out, &child.out),
-                (self.streams_open[1], Source::Err, &child.err),
-                (self.fault.is_some(), Source::Fault, &child.fault),
+            let [out, err] = self.streams_open;
+            let ends = [
+                (Source::Out, child.out.as_ref().filter(|_| out)),
+                (Source::Err, child.err.as_ref().filter(|_| err)),
+                (
+                    Source::Fault,
+                    Some(&child.fault).filter(|_| self.fault.is_some()),
+                ),
             ];
-            for (open, source, end) in ends {
-                if open {
+            for (source, end) in ends {
+                if let Some(end) = end {
                     sources.push(source);
                     fds.push(end.as_fd());
                 }
@@ -296,6 +311,7 @@ impl Supervisor {
             fds.push(self.listener.as_fd());
         }
         fds.extend(self.clients.iter().map(AsFd::as_fd));
+        fds.extend(self.beside.iter().filter_map(Beside::to_hear));
         let mut polled: Vec<PollFd> = fds
             .into_iter()
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
@@ -309,7 +325,8 @@ impl Supervisor {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let checks = self.checks.iter().map(|check| check.until);
+        let beside = self.beside.iter().filter_map(|command| command.until);
+        let left = self.left.iter().map(|left| left.until);
         let retry = self.unwritten.then(|| Instant::now() + RETRY);
         [
             self.restart_at,
@@ -320,7 +337,8 @@ impl Supervisor {
         ]
         .into_iter()
         .flatten()
-        .chain(checks)
+        .chain(beside)
+        .chain(left)
         .min()
     }
 
@@ -344,17 +362,11 @@ impl Supervisor {
         if past(self.deaf_at) {
             self.end_the_deaf();
         }
-        for check in &mut self.checks {
-            if check.until <= now {
-                let _ = kill(Pid::from_raw(-check.pid), Signal::SIGKILL);
-                if let Some(mut client) = check.client.take() {
-                    client.answer(&Answer::TimedOut);
-                }
-                check.until = now + RETRY;
-            }
-        }
+        self.beside_due(now);
         if past(self.restart_at) {
-            self.state.restarts += 1;
+            if !std::mem::take(&mut self.again) {
+                self.state.restarts += 1;
+            }
             self.start();
         } else if self.unwritten {
             self.record();
@@ -364,12 +376,11 @@ impl Supervisor {
     /// Takes what the process wrote. Once per wake-up, so that a chatty stream cannot starve the rest.
     fn pump(&mut self, stream: Stream) {
         let Some(child) = &mut self.child else { return };
-        let mut bytes = [0; 16 << 10];
-        let read = match stream {
-            Stream::Out => child.out.read(&mut bytes),
-            Stream::Err => child.err.read(&mut bytes),
+        let Some(pipe) = child.log_pipe(stream) else {
+            return;
         };
-        match read {
+        let mut bytes = [0; 16 << 10];
+        match pipe.read(&mut bytes) {
             Ok(0) => self.streams_open[stream as usize] = false,
             Ok(count) => self.log.take(stream, &bytes[..count]),
             Err(error)
@@ -410,10 +421,8 @@ impl Supervisor {
             };
             if self.child.as_ref().is_some_and(|child| child.pid == pid) {
                 self.process_ended(code, signal);
-            } else if let Some(index) = self.checks.iter().position(|check| check.pid == pid)
-                && let Some(mut client) = self.checks.swap_remove(index).client
-            {
-                client.answer(&Answer::Exit(code));
+            } else {
+                self.beside_ended(pid, code, signal);
             }
         }
     }
@@ -425,6 +434,7 @@ impl Supervisor {
             self.drain(stream);
         }
         self.hear_fault();
+        let signal = signal.or_else(|| self.signal_of_command());
         self.log.flush();
         let fault = self.fault.take().filter(|heard| !heard.is_empty());
         let (code, signal) = self.as_if_heard(code, signal);
@@ -439,13 +449,12 @@ impl Supervisor {
         /// More than any pipe holds: an end even where a survivor keeps writing.
         const READS_MAX: usize = 256;
         let Some(child) = &mut self.child else { return };
+        let Some(pipe) = child.log_pipe(stream) else {
+            return;
+        };
         let mut bytes = [0; 16 << 10];
         for _ in 0..READS_MAX {
-            let read = match stream {
-                Stream::Out => child.out.read(&mut bytes),
-                Stream::Err => child.err.read(&mut bytes),
-            };
-            match read {
+            match pipe.read(&mut bytes) {
                 Ok(count) if count > 0 => self.log.take(stream, &bytes[..count]),
                 _ => return,
             }
@@ -478,21 +487,24 @@ impl Supervisor {
             cause,
             at_ms: now_ms(),
         });
-        for check in self.checks.drain(..) {
-            let _ = kill(Pid::from_raw(-check.pid), Signal::SIGKILL);
-            if let Some(mut client) = check.client {
-                client.answer(&Answer::NotRunning);
-            }
-        }
-        if self.state.phase == Phase::Stopping || !self.spec.restart {
+        self.end_beside();
+        (self.kill_at, self.deaf_at, self.was_deaf) = (None, None, false);
+        if !self.again && (self.state.phase == Phase::Stopping || !self.spec.restart) {
             self.state.phase = Phase::Ended;
             return;
         }
-        if ran >= BACKOFF_FORGIVEN {
+        if self.again || ran >= BACKOFF_FORGIVEN {
             self.pause = BACKOFF_FIRST;
         }
-        self.restart_at = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(BACKOFF_LONGEST);
+        let pause = if self.again {
+            Duration::ZERO
+        } else {
+            self.pause
+        };
+        self.restart_at = Some(Instant::now() + pause);
+        if !self.again {
+            self.pause = (self.pause * 2).min(BACKOFF_LONGEST);
+        }
         self.state.phase = Phase::Waiting;
         self.record();
     }
@@ -507,35 +519,41 @@ impl Supervisor {
     fn hear_clients(&mut self) {
         for mut client in std::mem::take(&mut self.clients) {
             match client.hear() {
-                Ok(Some(Request::Stop)) => {
-                    self.stop();
-                    client.answer(&Answer::Accepted);
-                    self.clients.push(client);
-                }
-                Ok(Some(Request::Check { argv, limit_ms })) => self.check(client, &argv, limit_ms),
+                Ok(Some((request, files))) => self.obey(client, request, files),
                 Ok(None) => self.clients.push(client),
                 Err(_) => {}
             }
         }
+        if self.fault.is_none() {
+            for (client, request, files) in std::mem::take(&mut self.early) {
+                self.obey(client, request, files);
+            }
+        }
     }
 
-    fn check(&mut self, mut client: Client, argv: &[String], limit_ms: u64) {
-        let Some(child) = self.child.as_ref().filter(|_| self.fault.is_none()) else {
-            return client.answer(&Answer::NotRunning);
-        };
-        if self.checks.len() >= CHECKS_MAX {
-            return client.answer(&Answer::Failed("too many checks at once".to_owned()));
-        }
-        match child::check(&self.spec, argv, &self.env, child, &self.cgroups) {
-            Ok(pid) => {
-                let until = Instant::now() + Duration::from_millis(limit_ms);
-                self.checks.push(Check {
-                    pid,
-                    client: Some(client),
-                    until,
-                });
+    fn obey(&mut self, mut client: Client, request: Request, files: Vec<OwnedFd>) {
+        match request {
+            Request::Stop => {
+                self.stop();
+                client.answer(&Answer::Accepted);
+                self.clients.push(client);
             }
-            Err(fault) => client.answer(&Answer::Failed(fault.to_string())),
+            Request::Restart => {
+                let accepted = self.restart();
+                client.answer(if accepted {
+                    &Answer::Accepted
+                } else {
+                    &Answer::NotRunning
+                });
+                self.clients.push(client);
+            }
+            // It is not known yet whether there is anything to run beside.
+            Request::Check { .. } | Request::Exec { .. } if self.fault.is_some() => {
+                self.early.push((client, request, files));
+            }
+            Request::Check { argv, limit_ms } => self.check(client, &argv, limit_ms),
+            Request::Exec { argv, attached } => self.exec(client, &argv, attached, files),
+            Request::End => client.answer(&Answer::NotRunning),
         }
     }
 

@@ -5,11 +5,14 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use nix::sched::CloneFlags;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use tokio::io::unix::AsyncFd;
 
 /// Which side of a clone one is on.
 pub(super) enum Side {
@@ -155,9 +158,64 @@ pub(super) fn default_signals() {
     }
 }
 
+/// Opens a terminal: the end of whoever sits before it, which never waits, and the end of programs.
+///
+/// It is one of the devpts that shows as `/dev/pts` here, so that its name means it to all who share this root.
+pub(super) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let near = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
+        .open("/dev/ptmx")?;
+    let unlocked: libc::c_int = 0;
+    // SAFETY: the kernel reads one number, which lives until the call returns.
+    done(unsafe { libc::ioctl(near.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) })?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: takes a number only.
+    let far = done(unsafe { libc::ioctl(near.as_raw_fd(), libc::TIOCGPTPEER, flags) })?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok((near.into(), unsafe { OwnedFd::from_raw_fd(far) }))
+}
+
+/// Makes a terminal the one that the calling process controls, which must lead a session.
+pub(super) fn control_terminal(far: BorrowedFd) -> io::Result<()> {
+    // SAFETY: takes a number only.
+    done(unsafe { libc::ioctl(far.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// Tells a terminal its size; the programs on it get a signal when it is another one.
+pub(in crate::local) fn set_terminal_size(
+    end: BorrowedFd,
+    columns: u16,
+    rows: u16,
+) -> io::Result<()> {
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the kernel reads one structure, which lives until the call returns.
+    done(unsafe { libc::ioctl(end.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+}
+
+/// Lets the rack's runtime say when a descriptor that never waits has something to say. Must be called within one.
+pub(in crate::local) fn watch(end: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor is open and the same until it is dropped, and nobody can take it out of what is returned
+    // without ending that.
+    unsafe { AsyncFd::register(end) }.map_err(io::Error::from)
+}
+
+fn done(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(answer)
+}
+
 /// Receives one message with the descriptors that come along. None when the other side is gone.
-pub(super) fn receive(socket: BorrowedFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-    const FILES_MAX: usize = 4;
+pub(in crate::local) fn receive(socket: BorrowedFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+    const FILES_MAX: usize = 8;
     /// A path, and some more.
     const TEXT_MAX: usize = 8 << 10;
     let mut text = vec![0; TEXT_MAX];
@@ -185,8 +243,13 @@ pub(super) fn receive(socket: BorrowedFd) -> io::Result<Option<(Vec<u8>, Vec<Own
 ///
 /// Call only where no value that owns a descriptor is used afterwards: at the very start, and just before an exec.
 pub(super) fn close_all_but_standard() {
+    close_from(3);
+}
+
+/// Closes every descriptor from a number on, on the same condition.
+pub(super) fn close_from(first: u32) {
     // SAFETY: closing is not memory-unsafe; the callers own nothing that is used later, see above.
-    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) };
 }
 
 /// Hands freed memory back to the machine.

@@ -1,5 +1,6 @@
 //! How a process comes to its end: the signal to all of it, the first process that cannot hear it, and the kill.
 
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -15,20 +16,46 @@ const DEAF_PAUSE: Duration = Duration::from_millis(20);
 impl Supervisor {
     /// Begins the end that a user or the rack wants. Idempotent.
     pub(super) fn stop(&mut self) {
+        self.again = false;
         match self.state.phase {
-            Phase::Running | Phase::Made => {
-                self.state.phase = Phase::Stopping;
-                let now = Instant::now();
-                self.kill_at = Some(now + Duration::from_millis(self.spec.grace_ms));
-                self.deaf_at = self.spec.plan.pid.then_some(now);
-                self.record();
-                for pid in self.members() {
-                    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-                }
-            }
+            Phase::Running | Phase::Made => self.begin_end(),
             Phase::Waiting => self.state.phase = Phase::Ended,
             Phase::Stopping | Phase::Ended => {}
         }
+    }
+
+    /// Begins an end that a new start follows at once; answers whether it does. Idempotent while it stops.
+    pub(super) fn restart(&mut self) -> bool {
+        match self.state.phase {
+            Phase::Running | Phase::Made => {
+                self.again = true;
+                self.begin_end();
+            }
+            Phase::Waiting => {
+                self.again = true;
+                self.pause = super::BACKOFF_FIRST;
+                self.restart_at = Some(Instant::now());
+            }
+            Phase::Stopping | Phase::Ended => {}
+        }
+        self.again
+    }
+
+    fn begin_end(&mut self) {
+        self.state.phase = Phase::Stopping;
+        let now = Instant::now();
+        self.kill_at = Some(now + Duration::from_millis(self.spec.grace_ms));
+        self.deaf_at = self.spec.plan.pid.then_some(now);
+        self.record();
+        let members = self.members();
+        for pid in &members {
+            if self.spec.attached.is_some() {
+                // A shell before which somebody sat obeys only this one.
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGHUP);
+            }
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGTERM);
+        }
+        self.hang_up_beside();
     }
 
     /// Everything that the process is. Signals go to each, because a shell that is the first of its namespace ignores
@@ -71,6 +98,13 @@ impl Supervisor {
         } else {
             self.deaf_at = Some(Instant::now() + DEAF_PAUSE);
         }
+    }
+
+    /// The signal that ended the command, where another process was the first and ended with it.
+    pub(super) fn signal_of_command(&mut self) -> Option<i32> {
+        let mut number = [0];
+        let read = self.child.as_mut()?.signal.read(&mut number);
+        (read.ok()? == 1).then(|| i32::from(number[0]))
     }
 
     /// The exit of a process as it would have been, had it heard the signal.
