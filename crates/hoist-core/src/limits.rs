@@ -26,9 +26,37 @@ pub const EXITS_BEFORE_READY_MAX: u32 = 3;
 pub const PROBE_FIRST: Millis = Millis(25);
 /// Longest pause between probes of a process that is not ready yet.
 pub const PROBE_SLOWEST: Millis = Millis(250);
+/// Most processes of one service.
+pub const COUNT_MAX: u16 = 1_000;
+/// Most thousandths of a core that one process may be given.
+pub const CPU_MILLICORES_MAX: u32 = 1_024_000;
+/// After a process was started again because it no longer lived: the first pause before that may happen to it again.
+pub const REVIVAL_FIRST: Millis = Millis::from_secs(10);
+/// The longest such pause.
+pub const REVIVAL_SLOWEST: Millis = Millis::from_secs(300);
+/// How long such a process must live for the pause to be the first again.
+pub const REVIVAL_FORGOTTEN: Millis = Millis::from_secs(900);
+/// Pause between liveness checks, unless the service says otherwise.
+pub const LIVENESS_INTERVAL: Millis = Millis::from_secs(5);
+/// From ready to the first liveness check, unless the service says otherwise.
+pub const LIVENESS_GRACE: Millis = Millis::from_secs(10);
+/// How long one liveness check may take, unless the service says otherwise.
+pub const LIVENESS_TIMEOUT: Millis = Millis::from_secs(5);
+/// Liveness checks that fail in a row before a process is started again, unless the service says otherwise.
+pub const LIVENESS_FAILURES: u32 = 3;
 /// How long the router waits for a byte from a process, unless the service says otherwise.
 pub const REQUEST_TIMEOUT: Millis = Millis::from_secs(60);
 /// Pause between probes of a process that is ready, unless its service says otherwise.
 pub const HEALTH_INTERVAL: Millis = Millis::from_secs(5);
 /// How long one probe may take, unless its service says otherwise.
 pub const HEALTH_TIMEOUT: Millis = Millis::from_secs(4);
+/// How long an attached process waits for its client, before it is stopped.
+pub const ATTACH_LIMIT: Millis = Millis::from_secs(10);
+/// How long a one-off may run.
+pub const ONE_OFF_LIMIT: Millis = Millis::from_secs(24 * 3600);
+/// How long what an attached process left behind may go on writing after it ended, when nothing comes.
+pub const LAST_WORDS_LIMIT: Millis = Millis(500);
+/// Sessions of a rack at once.
+pub const SESSIONS_MAX: usize = 100;
+/// One-offs of a rack at once, attached or not.
+pub const ONE_OFFS_MAX: usize = 200;

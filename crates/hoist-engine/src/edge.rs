@@ -180,6 +180,11 @@ pub trait SessionControl: Send + Sync + 'static {
     /// Waits until it ended. May be cancelled and called again.
     async fn exit(&self) -> Result<Exit, EngineError>;
 
+    /// Interrupts it as Ctrl-C on a terminal does. Returns when accepted; an engine that cannot stops it.
+    async fn interrupt(&self) -> Result<(), EngineError> {
+        self.stop().await
+    }
+
     /// Ends it for good: hang-up and the stop signal, its grace, kill. Returns when accepted. Idempotent.
     async fn stop(&self) -> Result<(), EngineError>;
 }
@@ -242,6 +247,9 @@ pub struct WorkloadSpec {
     /// What happens when a process ends.
     pub restart: RestartPolicy,
 }
+
+/// Where programs are looked up when no variable says.
+pub const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 /// What a process is started with.
 #[derive(Clone)]

@@ -15,7 +15,8 @@ pub(crate) async fn run(rack: Weak<Rack>) {
         let Some(rack) = rack.upgrade() else {
             return;
         };
-        let alive = rack.controller.process_ids();
+        let mut alive = rack.controller.process_ids();
+        alive.extend(rack.runs.ids());
         let directories: Vec<_> = rack
             .store
             .snapshot()
