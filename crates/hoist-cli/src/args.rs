@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hoist_api::types::{IfBusy, PageQuery};
 
 use crate::commands::{
-    apps, build, builds, deploy, env, logs, promote, promotions, rack, releases, rollback, scale,
-    standing, up,
+    apps, build, builds, completions, deploy, env, logs, man, manifest, open, promote, promotions,
+    rack, releases, rollback, scale, standing, up,
 };
 
 /// A self-hosted platform for running apps.
@@ -78,10 +78,26 @@ pub(crate) enum Command {
     Events(promotions::Events),
     /// Show the rack, start or stop it
     Rack(rack::Rack),
-    /// Show what the rack's loops wait for, and what isolation this machine gives
+    /// Show what the rack waits for, and what this machine lacks
     Doctor,
     /// Show the versions of this program and of the rack
     Version,
+    /// Open an app in a browser, or print its address
+    Open(open::Open),
+    /// Check a manifest, or show it as it is read
+    Manifest(manifest::ManifestArgs),
+    /// Print the script that completes commands in a shell
+    Completions(completions::Completions),
+    /// What the scripts of `completions` ask
+    #[command(name = "__complete", hide = true)]
+    Complete(completions::Complete),
+    /// Print or write manual pages
+    Man(man::ManArgs),
+    /// Show the help of a command
+    Help {
+        /// The command, as `env set`
+        command: Vec<String>,
+    },
 }
 
 impl Command {

@@ -1,5 +1,6 @@
 //! What a command gets: where to print, which rack to ask, and the surroundings of this run.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use hoist_api::client::Client;
@@ -20,6 +21,8 @@ pub(crate) struct Context<'a, 'o> {
     starter: Option<&'a dyn RackStarter>,
     /// What goes on when the user interrupts now.
     pub(crate) goes_on: Option<String>,
+    /// The app that was asked for last.
+    asked_app: RefCell<Option<String>>,
 }
 
 impl<'a, 'o> Context<'a, 'o> {
@@ -35,6 +38,7 @@ impl<'a, 'o> Context<'a, 'o> {
             out,
             starter,
             goes_on: None,
+            asked_app: RefCell::new(None),
         }
     }
 
@@ -65,7 +69,14 @@ impl<'a, 'o> Context<'a, 'o> {
 
     /// The same for another directory than the present one.
     pub(crate) fn app_of(&self, args: &AppArgs, directory: &Path) -> Result<String, CliError> {
-        settings::app(args.app.as_deref(), directory)
+        let app = settings::app(args.app.as_deref(), directory)?;
+        self.asked_app.replace(Some(app.clone()));
+        Ok(app)
+    }
+
+    /// The app that this command is about, once it asked for one.
+    pub(crate) fn asked_app(&self) -> Option<String> {
+        self.asked_app.borrow().clone()
     }
 
     /// The same as the parameter of a path.

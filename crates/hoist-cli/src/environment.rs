@@ -21,6 +21,38 @@ pub const TERM: &str = "TERM";
 /// Anything but empty and `0`: colour even where no terminal is, unless [`NO_COLOR`].
 pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
 
+/// The program that `hoist open` shows addresses with.
+pub const BROWSER: &str = "BROWSER";
+/// Says that there is a display, as does [`WAYLAND_DISPLAY`].
+pub const DISPLAY: &str = "DISPLAY";
+/// Says that there is a display, as does [`DISPLAY`].
+pub const WAYLAND_DISPLAY: &str = "WAYLAND_DISPLAY";
+/// Says that this session came over SSH, so that a browser would open elsewhere.
+pub const SSH_CONNECTION: &str = "SSH_CONNECTION";
+
+/// The variables that users set, for the manual.
+pub(crate) const VARIABLES: &[(&str, &str)] = &[
+    (
+        HOIST_URL,
+        "http://:TOKEN@host:port: the rack to talk to, instead of the one of the data directory",
+    ),
+    (
+        HOIST_DATA_DIR,
+        "the data directory, when --data-dir is not given",
+    ),
+    (
+        XDG_DATA_HOME,
+        "where data of the user lives; the default data directory is hoist in it",
+    ),
+    (NO_COLOR, "anything but empty: no colour"),
+    (
+        CLICOLOR_FORCE,
+        "anything but empty and 0: colour even where no terminal is",
+    ),
+    (TERM, "dumb: no colour, and nothing is drawn in place"),
+    (BROWSER, "the program that hoist open shows addresses with"),
+];
+
 /// The surroundings of one run, frozen. Tests make their own.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -38,6 +70,12 @@ pub struct Environment {
     pub plain: bool,
     /// Whether [`CLICOLOR_FORCE`] asks for colour wherever output goes.
     pub colour_forced: bool,
+    /// [`BROWSER`].
+    pub browser: Option<OsString>,
+    /// Whether there is a display, by [`DISPLAY`] or [`WAYLAND_DISPLAY`].
+    pub display: bool,
+    /// Whether this is a session over SSH, by [`SSH_CONNECTION`].
+    pub over_ssh: bool,
     /// The directory it runs in.
     pub directory: PathBuf,
     /// Standard output is a terminal.
@@ -73,6 +111,11 @@ impl Environment {
             home: variable(HOME),
             plain: no_colour || dumb && !forced,
             colour_forced: forced && !no_colour,
+            browser: variable(BROWSER),
+            display: variable(DISPLAY)
+                .or_else(|| variable(WAYLAND_DISPLAY))
+                .is_some(),
+            over_ssh: variable(SSH_CONNECTION).is_some(),
             directory: std::env::current_dir().unwrap_or_default(),
             stdout_terminal,
             stderr_terminal,

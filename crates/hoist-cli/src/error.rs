@@ -10,6 +10,19 @@ use serde_json::json;
 use crate::output::Output;
 use crate::starter::RackError;
 
+/// What each exit code means, for the manual.
+pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
+    ("0", "done"),
+    ("1", "refused; nothing changed"),
+    ("2", "wrong usage"),
+    ("3", "the rack cannot be reached"),
+    (
+        "4",
+        "the promotion or resize ended, and what was asked for is not live",
+    ),
+    ("130", "interrupted"),
+];
+
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {

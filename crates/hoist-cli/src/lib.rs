@@ -9,17 +9,21 @@ mod context;
 pub mod environment;
 mod error;
 mod flow;
+mod grammar;
+mod nearest;
 mod output;
 mod package;
 mod settings;
 mod starter;
+mod usage;
 mod wait;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
 
 pub use environment::Environment;
 pub use starter::{BoxFuture, RackError, RackOptions, RackStarter, RunningRack, StoppedApps};
@@ -50,9 +54,17 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = match parse(&args) {
         Ok(cli) => cli,
-        Err(error) => return print_usage(&error, stdout, stderr),
+        Err(Unparsed::Shown(error)) => return print_help(&error, stdout),
+        Err(Unparsed::Wrong(error)) => {
+            let json = args.iter().any(|word| word == "--json");
+            let mut out = Output::new(stdout, stderr, environment, json);
+            // Nothing more can be done when standard error is closed.
+            let _ = error.print(&mut out);
+            return error.exit_code();
+        }
     };
     let mut out = Output::new(stdout, stderr, environment, cli.globals.json);
     let ended = block_on(cli, environment, starter, &mut out);
@@ -91,15 +103,46 @@ fn block_on(
     ended
 }
 
-/// Help and version go to standard output and are no failure; wrong usage is 2.
-fn print_usage(error: &clap::Error, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
-    let text = error.render().to_string();
-    let print = |sink: &mut dyn Write| sink.write_all(text.as_bytes()).and_then(|()| sink.flush());
-    // Nothing more can be done when nobody reads.
-    let _ = if error.use_stderr() {
-        print(stderr)
-    } else {
-        print(stdout)
+/// Why arguments are no command to run.
+enum Unparsed {
+    /// They ask for help or the version.
+    Shown(clap::Error),
+    /// They are wrong.
+    Wrong(CliError),
+}
+
+/// `hoist` alone and `hoist help` show what there is; `hoist help COMMAND` is `hoist COMMAND --help`.
+fn parse(args: &[OsString]) -> Result<Cli, Unparsed> {
+    let mut grammar = grammar::grammar();
+    let matches = match args {
+        [program] => grammar.try_get_matches_from_mut([program, &OsString::from("--help")]),
+        _ => grammar.try_get_matches_from_mut(args),
     };
-    u8::try_from(error.exit_code()).unwrap_or(2)
+    let wrong = |error: clap::Error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Unparsed::Shown(error),
+        _ => Unparsed::Wrong(usage::explain(&error, args, &grammar::grammar())),
+    };
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    match cli.map_err(wrong)? {
+        Cli {
+            command: args::Command::Help { command },
+            ..
+        } => {
+            let program = args.first().cloned().unwrap_or_default();
+            let words = command.into_iter().map(OsString::from);
+            let asked = std::iter::once(program).chain(words);
+            let asked: Vec<_> = asked.chain([OsString::from("--help")]).collect();
+            parse(&asked)
+        }
+        cli => Ok(cli),
+    }
+}
+
+fn print_help(error: &clap::Error, stdout: &mut dyn Write) -> u8 {
+    let text = error.render().to_string();
+    // Nothing more can be done when nobody reads.
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    0
 }

@@ -303,16 +303,8 @@ fn wrong_usage_is_2_and_says_what_was_meant() {
         ..Environment::default()
     };
     let usage = |arguments: &[&str]| run_in(&environment, None, arguments);
-    let misspelt = usage(&["relaeses"]);
-    assert_eq!(misspelt.code, 2);
-    assert!(
-        misspelt.stderr.contains("'releases'"),
-        "{}",
-        misspelt.stderr
-    );
     for arguments in [
-        &[][..],
-        &["ps", "-a", "Not An App"],
+        &["ps", "-a", "Not An App"][..],
         &["ps"],
         &["env", "set", "FOO", "-a", "hello"],
         &["env", "set", "-a", "hello"],

@@ -3,10 +3,14 @@
 pub(crate) mod apps;
 pub(crate) mod build;
 pub(crate) mod builds;
+pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod logs;
+pub(crate) mod man;
+pub(crate) mod manifest;
+pub(crate) mod open;
 pub(crate) mod promote;
 pub(crate) mod promotions;
 pub(crate) mod ps;
@@ -21,6 +25,7 @@ pub(crate) mod version;
 use crate::args::Command;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::nearest;
 
 /// Runs a command until it ended or the user interrupts. What holds a rack sees to interrupts itself.
 pub(crate) async fn run(command: Command, context: &mut Context<'_, '_>) -> Result<(), CliError> {
@@ -28,7 +33,10 @@ pub(crate) async fn run(command: Command, context: &mut Context<'_, '_>) -> Resu
         return dispatch(command, context).await;
     }
     let interrupted = tokio::select! {
-        ended = dispatch(command, context) => return ended,
+        ended = dispatch(command, context) => match ended {
+            Err(error) => return Err(nearest::suggest(error, context).await),
+            done => return done,
+        },
         interrupted = tokio::signal::ctrl_c() => interrupted,
     };
     interrupted.map_err(|source| CliError::io("wait for Ctrl-C", source))?;
@@ -60,5 +68,12 @@ async fn dispatch(command: Command, context: &mut Context<'_, '_>) -> Result<(),
         Command::Rack(args) => rack::run(args, context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Version => version::run(context).await,
+        Command::Open(args) => open::run(args, context).await,
+        Command::Manifest(args) => manifest::run(args, context).await,
+        Command::Completions(args) => completions::run(&args, context),
+        Command::Complete(args) => completions::complete(args, context).await,
+        Command::Man(args) => man::run(args, context),
+        // Answered before a command runs.
+        Command::Help { .. } => Ok(()),
     }
 }

@@ -14,6 +14,8 @@ pub(crate) mod json;
 mod keys;
 mod procfile;
 mod service;
+#[cfg(test)]
+mod reference;
 pub(crate) mod tree;
 mod values;
 mod volumes;

@@ -1,0 +1,464 @@
+//! The grammar as users meet it: the commands in groups, and each with examples that are tested to be right.
+
+use clap::CommandFactory;
+
+use crate::args::Cli;
+
+/// The groups of commands, in the order in which one meets them. A name that this build lacks is passed over.
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "Deploy",
+        &["up", "deploy", "build", "promote", "rollback", "cancel"],
+    ),
+    (
+        "Look",
+        &[
+            "apps",
+            "ps",
+            "logs",
+            "events",
+            "releases",
+            "builds",
+            "promotions",
+            "open",
+        ],
+    ),
+    ("Change", &["env", "scale", "restart", "stop", "start"]),
+    ("Run", &["run", "exec"]),
+    ("Rack", &["rack", "doctor"]),
+    (
+        "Help",
+        &["help", "manifest", "completions", "man", "version"],
+    ),
+];
+
+/// Examples of each command: what is typed, and what for.
+const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "up",
+        &[
+            ("hoist up", "the present directory"),
+            (
+                "hoist up examples/hello --router 127.0.0.1:8000",
+                "another directory, on another port",
+            ),
+        ],
+    ),
+    (
+        "deploy",
+        &[
+            (
+                "hoist deploy",
+                "the present directory, to the app of its name",
+            ),
+            (
+                "hoist deploy src -a shop -d 'new prices'",
+                "another one, to another app",
+            ),
+        ],
+    ),
+    (
+        "build",
+        &[
+            ("hoist build", "a release, to promote later"),
+            ("hoist build src -a shop", "of another directory"),
+        ],
+    ),
+    (
+        "ps",
+        &[
+            ("hoist ps", "processes with CPU and memory"),
+            ("hoist ps -a hoist", "the rack's own"),
+        ],
+    ),
+    (
+        "logs",
+        &[
+            ("hoist logs", "what was said last, and what comes"),
+            (
+                "hoist logs -s web --since 10m --no-follow",
+                "the last ten minutes of one service",
+            ),
+        ],
+    ),
+    (
+        "apps",
+        &[
+            ("hoist apps", "all of them"),
+            ("hoist apps info shop", "one of them"),
+        ],
+    ),
+    (
+        "apps create",
+        &[("hoist apps create shop", "`hoist deploy` does so by itself")],
+    ),
+    (
+        "apps info",
+        &[
+            ("hoist apps info", "of the directory's app"),
+            ("hoist apps info shop --json", "for a script"),
+        ],
+    ),
+    (
+        "apps delete",
+        &[(
+            "hoist apps delete shop --confirm shop",
+            "volumes stay unless --volumes",
+        )],
+    ),
+    (
+        "builds",
+        &[
+            ("hoist builds", "the newest"),
+            ("hoist builds logs BABCDEFGHIJ", "what one said"),
+        ],
+    ),
+    ("builds info", &[("hoist builds info BABCDEFGHIJ", "")]),
+    ("builds logs", &[("hoist builds logs BABCDEFGHIJ", "")]),
+    (
+        "releases",
+        &[
+            ("hoist releases", "the newest; STATUS says which is active"),
+            ("hoist releases info RABCDEFGHIJ", "one, with its variables"),
+        ],
+    ),
+    (
+        "releases info",
+        &[("hoist releases info RABCDEFGHIJ --masked", "without values")],
+    ),
+    (
+        "releases promote",
+        &[("hoist releases promote RABCDEFGHIJ", "")],
+    ),
+    (
+        "releases rollback",
+        &[
+            ("hoist releases rollback", "to what served before"),
+            (
+                "hoist releases rollback RABCDEFGHIJ",
+                "to this one, with its variables",
+            ),
+        ],
+    ),
+    (
+        "promote",
+        &[
+            ("hoist promote", "the newest release"),
+            (
+                "hoist promote RABCDEFGHIJ --if-busy supersede",
+                "this one, instead of what is on its way",
+            ),
+        ],
+    ),
+    (
+        "rollback",
+        &[
+            ("hoist rollback", "to what served before"),
+            (
+                "hoist rollback RABCDEFGHIJ",
+                "to this one, with its variables",
+            ),
+        ],
+    ),
+    (
+        "promotions",
+        &[
+            ("hoist promotions", "attempts, and how they ended"),
+            ("hoist promotions info 1.42", "one, and what it waits for"),
+        ],
+    ),
+    ("promotions info", &[("hoist promotions info 1.42", "")]),
+    (
+        "cancel",
+        &[("hoist cancel -a shop", "what served goes on serving")],
+    ),
+    (
+        "env",
+        &[
+            ("hoist env", "all variables"),
+            (
+                "hoist env set LOG_LEVEL=debug --promote",
+                "set one and run with it",
+            ),
+        ],
+    ),
+    ("env get", &[("hoist env get DATABASE_URL", "")]),
+    (
+        "env set",
+        &[
+            ("hoist env set A=1 B=2", "one new release, not live yet"),
+            ("hoist env set A=1 --promote", "and live"),
+        ],
+    ),
+    ("env unset", &[("hoist env unset A B --promote", "")]),
+    (
+        "scale",
+        &[
+            ("hoist scale", "the sizes"),
+            ("hoist scale web=3 worker=1", "set them"),
+        ],
+    ),
+    (
+        "restart",
+        &[
+            ("hoist restart", "all services, without a lost request"),
+            ("hoist restart web", "one of them"),
+        ],
+    ),
+    (
+        "stop",
+        &[(
+            "hoist stop -a shop",
+            "it stays stopped, also after a reboot",
+        )],
+    ),
+    ("start", &[("hoist start -a shop", "")]),
+    ("events", &[("hoist events -l 50", "")]),
+    (
+        "open",
+        &[
+            ("hoist open", "in a browser"),
+            (
+                "hoist open admin --print",
+                "only the address, of another service",
+            ),
+        ],
+    ),
+    (
+        "rack",
+        &[
+            ("hoist rack", "what it is and where it listens"),
+            ("hoist rack start", "one on this machine"),
+        ],
+    ),
+    (
+        "rack start",
+        &[(
+            "hoist rack start --domain apps.example.com --router 0.0.0.0:80",
+            "",
+        )],
+    ),
+    (
+        "rack stop",
+        &[
+            ("hoist rack stop", "apps go on serving"),
+            ("hoist rack stop --apps", "everything ends"),
+        ],
+    ),
+    (
+        "doctor",
+        &[(
+            "hoist doctor",
+            "what waits for what, and what this machine lacks",
+        )],
+    ),
+    ("version", &[("hoist version --json", "")]),
+    (
+        "manifest",
+        &[
+            ("hoist manifest validate", "before a deploy"),
+            ("hoist manifest show", "with every default filled in"),
+        ],
+    ),
+    (
+        "manifest validate",
+        &[
+            ("hoist manifest validate", "of the present directory"),
+            (
+                "hoist manifest validate deploy/hoist.yml --json",
+                "for an editor",
+            ),
+        ],
+    ),
+    (
+        "manifest show",
+        &[
+            ("hoist manifest show", "of the present directory"),
+            ("hoist manifest show --release RABCDEFGHIJ", "of a release"),
+        ],
+    ),
+    (
+        "completions",
+        &[
+            (
+                "hoist completions bash > ~/.local/share/bash-completion/completions/hoist",
+                "",
+            ),
+            (
+                "hoist completions zsh > ~/.zfunc/_hoist",
+                "with ~/.zfunc in $fpath",
+            ),
+            (
+                "hoist completions fish > ~/.config/fish/completions/hoist.fish",
+                "",
+            ),
+        ],
+    ),
+    (
+        "man",
+        &[
+            (
+                "hoist man ~/.local/share/man/man1",
+                "`man hoist` finds them there",
+            ),
+            ("hoist man > hoist.1", "the first page alone"),
+        ],
+    ),
+    (
+        "help",
+        &[("hoist help env set", "the same as `hoist env set --help`")],
+    ),
+];
+
+/// Every command and flag, with groups and examples.
+pub(crate) fn grammar() -> clap::Command {
+    let grammar = dress(Cli::command(), "");
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}\n\n\
+         `hoist help COMMAND` shows examples and flags of a command.",
+        grouped(&grammar)
+    );
+    grammar.help_template(template)
+}
+
+/// What help is made for.
+const COLUMNS: usize = 80;
+
+/// What a command is typed like, and what for.
+pub(crate) fn examples(path: &str) -> &'static [(&'static str, &'static str)] {
+    let found = EXAMPLES.iter().find(|(known, _)| *known == path);
+    found.map_or(&[], |(_, examples)| examples)
+}
+
+/// The command and those below it, each with its examples below its help.
+fn dress(mut command: clap::Command, path: &str) -> clap::Command {
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    for name in names {
+        let below = format!("{path} {name}").trim().to_owned();
+        command = command.mut_subcommand(name, |sub| dress(sub, &below));
+    }
+    let examples = examples(path);
+    if examples.is_empty() || command.get_after_help().is_some() {
+        return command;
+    }
+    let column = examples.iter().map(|(line, _)| line.len()).max();
+    let column = column.unwrap_or_default();
+    let widest = examples.iter().map(|(_, what)| what.len()).max();
+    let beside = column + widest.unwrap_or_default() + 4 <= COLUMNS;
+    let lines = examples.iter().map(|(line, what)| {
+        let text = match beside {
+            true => format!("  {line:<column$}  {what}"),
+            false => format!("  {line}\n      {what}"),
+        };
+        text.trim_end().to_owned()
+    });
+    let lines: Vec<_> = lines.collect();
+    command.after_help(format!("Examples:\n{}", lines.join("\n")))
+}
+
+/// The commands in their groups; what is in none comes last.
+fn grouped(grammar: &clap::Command) -> String {
+    let visible: Vec<_> = grammar
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
+        .collect();
+    let width = visible.iter().map(|sub| sub.get_name().len()).max();
+    let width = width.unwrap_or_default();
+    let line = |sub: &clap::Command| {
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        // Its own help has the rest.
+        let short = about.split([':', ';']).next().unwrap_or_default();
+        format!("  {:<width$}  {short}\n", sub.get_name())
+    };
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        let subs = names
+            .iter()
+            .filter_map(|name| visible.iter().find(|sub| sub.get_name() == *name));
+        let lines: String = subs.map(|sub| line(sub)).collect();
+        if !lines.is_empty() {
+            text.push_str(&format!("{title}:\n{lines}\n"));
+        }
+    }
+    let known = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    let others = visible.iter().filter(|sub| !known(sub.get_name()));
+    let others: String = others.map(|sub| line(sub)).collect();
+    if !others.is_empty() {
+        text.push_str(&format!("More:\n{others}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each(command: &clap::Command, path: &str, see: &mut dyn FnMut(&clap::Command, &str)) {
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let below = format!("{path} {}", sub.get_name()).trim().to_owned();
+            see(sub, &below);
+            each(sub, &below, see);
+        }
+    }
+
+    #[test]
+    fn the_grammar_holds_together() {
+        grammar().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_a_group_and_has_an_example() {
+        let grammar = grammar();
+        assert!(
+            !grouped(&grammar).contains("More:"),
+            "{}",
+            grouped(&grammar)
+        );
+        each(&grammar, "", &mut |command, path| {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(
+                help.starts_with("Examples:\n  hoist "),
+                "{path} has no example"
+            );
+        });
+    }
+
+    #[test]
+    fn every_example_parses_and_is_of_its_command() {
+        for (path, examples) in EXAMPLES {
+            for (line, _) in *examples {
+                let words = shlex::split(line).expect("words");
+                let words: Vec<_> = words.into_iter().take_while(|word| word != ">").collect();
+                assert!(line.starts_with("hoist "), "{line}");
+                let parsed = grammar().try_get_matches_from(&words);
+                assert!(
+                    parsed.is_ok(),
+                    "`{line}` of `{path}`: {}",
+                    parsed.err().expect("an error")
+                );
+                let first = path.split(' ').next().expect("a word");
+                assert_eq!(words[1], first, "`{line}` of `{path}`");
+            }
+        }
+    }
+
+    #[test]
+    fn help_fits_80_columns() {
+        let mut help = vec![(String::new(), grammar().render_help().to_string())];
+        each(&grammar(), "", &mut |command, path| {
+            help.push((
+                path.to_owned(),
+                command.get_after_help().expect("examples").to_string(),
+            ));
+        });
+        for (path, text) in help {
+            for line in text.lines() {
+                assert!(line.chars().count() <= COLUMNS, "`{path}`: {line}");
+            }
+        }
+    }
+}
