@@ -10,6 +10,14 @@ pub enum ManifestError {
     /// The source has none.
     #[error("no manifest: none of {}, {} and {} is there", Dialect::Hoist.file_name(), Dialect::Convox.file_name(), Dialect::Procfile.file_name())]
     Missing,
+    /// The source has none, and its language does not say what runs.
+    #[error("no manifest: {marker} says that it is {language}, and nothing says what to run")]
+    NothingToRun {
+        /// The language.
+        language: &'static str,
+        /// The file that gives it away.
+        marker: &'static str,
+    },
     /// More text than any manifest needs.
     #[error("{file}: {bytes} bytes, but a manifest has at most {MANIFEST_BYTES_MAX}")]
     TooLarge {
@@ -48,7 +56,7 @@ impl ManifestError {
     /// The line it is about, from 1; none when it is about the whole file.
     pub fn line(&self) -> Option<u32> {
         match self {
-            Self::Missing | Self::TooLarge { .. } => None,
+            Self::Missing | Self::NothingToRun { .. } | Self::TooLarge { .. } => None,
             Self::Syntax { place, .. } | Self::Invalid { place, .. } => place.line(),
         }
     }
@@ -56,7 +64,7 @@ impl ManifestError {
     /// The line of the file with a mark below the place, to be shown under the message.
     pub fn snippet(&self) -> Option<&str> {
         match self {
-            Self::Missing | Self::TooLarge { .. } => None,
+            Self::Missing | Self::NothingToRun { .. } | Self::TooLarge { .. } => None,
             Self::Syntax { snippet, .. } | Self::Invalid { snippet, .. } => snippet.as_deref(),
         }
     }
@@ -67,6 +75,7 @@ impl ManifestError {
             Self::Missing => Some(
                 "write a hoist.yml with `services: {web: {command: ..., port: 3000}}`, or a Procfile with `web: command`",
             ),
+            Self::NothingToRun { .. } => Some("write a Procfile with `web: command`, or a hoist.yml"),
             Self::TooLarge { .. } => Some("keep data in files of the app, not in its manifest"),
             Self::Syntax { file, .. } if file.ends_with(".json") => {
                 Some("JSON wants double quotes, and no comma behind the last of a list")

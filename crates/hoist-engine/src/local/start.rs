@@ -22,7 +22,7 @@ use super::layout::{SPEC, STATE, is_held, open_lock, random_bytes};
 use super::record::{self, PROTOCOL, Phase, Spec, State, TreeRecord};
 use super::{Inner, ports, tree, uids};
 use crate::logfile;
-use crate::{EngineError, ProcessSpec, Secret, Tree};
+use crate::{EngineError, ProcessSpec, SEARCH_PATH, Secret, Tree};
 
 /// Processes and threads that a process may have where its specification does not say.
 const PIDS_MAX: u64 = 512;
