@@ -11,6 +11,7 @@ mod harness;
 mod isolation;
 mod looking;
 mod soaks;
+mod unchanged;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ("looking", looking::STORIES),
         ("bad_input", bad_input::STORIES),
         ("soaks", soaks::STORIES),
+        ("unchanged", unchanged::STORIES),
     ];
     let mut trials = Vec::new();
     for (part, stories) in stories {

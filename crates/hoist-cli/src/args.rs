@@ -168,6 +168,9 @@ pub(crate) struct SourceArgs {
     /// The manifest within the directory [default: hoist.yml, convox.yml or Procfile]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) manifest: Option<String>,
+    /// Build even when nothing changed since the last build
+    #[arg(long)]
+    pub(crate) rebuild: bool,
     /// Refuse when the app does not exist, instead of creating it
     #[arg(long)]
     pub(crate) no_create: bool,

@@ -1,29 +1,37 @@
 //! What several commands do in common: make sure of the app, build, promote, and tell what happens meanwhile.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hoist_api::ErrorCode;
 use hoist_api::client::{CallError, Client, Next};
 use hoist_api::endpoints::{
-    AppCreate, AppGet, BuildCreate, BuildLogs, PromotionCreate, PromotionEvents, ReleaseList,
+    AppCreate, AppGet, BuildLogs, PromotionCreate, PromotionEvents, PromotionGet, ReleaseList,
 };
 use hoist_api::types::{
-    App, AppCreateRequest, AppPath, Build, BuildPath, BuildQuery, BuildStatus, Empty, IfBusy,
-    Outcome, PageQuery, Promotion, PromotionCreateRequest, PromotionPath, ReleasePath,
+    App, AppCreateRequest, AppPath, Build, BuildPath, BuildStatus, Empty, IfBusy, Outcome,
+    PageQuery, Promotion, PromotionCreateRequest, PromotionPath, ReleasePath, Unchanged,
 };
 
 use crate::args::{PromoteArgs, SourceArgs};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Subject, event_line, log_line, not_live, phases, short};
-use crate::package::{PackageError, Source, commit_of};
+use crate::package::{PackageError, Source};
 
 /// How long a rack may be gone while one of its promotions is followed: it resumes or rolls back when it is back.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
 /// The pause between tries to reach a rack that is gone.
 const GONE_PAUSE: Duration = Duration::from_millis(250);
+
+/// What a source came to.
+pub(crate) struct Built {
+    pub(crate) build: Build,
+    /// The release to promote.
+    pub(crate) release: String,
+    /// Present when nothing had to be built.
+    pub(crate) unchanged: Option<Unchanged>,
+}
 
 /// One command's dealings with one app of one rack.
 pub(crate) struct Flow<'f, 'a, 'o> {
@@ -35,7 +43,7 @@ pub(crate) struct Flow<'f, 'a, 'o> {
 }
 
 impl Flow<'_, '_, '_> {
-    fn path(&self) -> AppPath {
+    pub(crate) fn path(&self) -> AppPath {
         AppPath {
             app: self.app.clone(),
         }
@@ -91,34 +99,51 @@ impl Flow<'_, '_, '_> {
         Ok(source)
     }
 
-    /// Uploads a source, builds it, and shows the build's output. Ends with the release that it made.
+    /// Uploads a source, builds it, and shows the build's output. Ends with the release that it made, or with the one that
+    /// there is when nothing changed.
     pub(crate) async fn build(
         &mut self,
         args: &SourceArgs,
         source: Source,
-    ) -> Result<Build, CliError> {
-        let query = describe(args, source.root()).await;
-        let since = Instant::now();
-        self.context.out.begin("Uploading source")?;
-        let uploaded = self
-            .client
-            .upload::<BuildCreate>(&self.path(), &query, source.send())
-            .await?;
-        let ok = self.ok(since);
-        self.context.out.done(&ok)?;
+    ) -> Result<Built, CliError> {
+        let begun = self.begin_build(args, source).await?;
+        let built = match begun.unchanged {
+            Some(unchanged) => {
+                self.context.out.chatter(&format!(
+                    "nothing changed since {}: no build (`--rebuild` builds anyway)",
+                    begun.build.id
+                ))?;
+                Built {
+                    build: begun.build,
+                    release: unchanged.release.clone(),
+                    unchanged: Some(unchanged),
+                }
+            }
+            None => self.see_build_through(&begun.build).await?,
+        };
+        if !self.context.out.json() {
+            self.context.out.label("Build", &built.build.id)?;
+            self.context.out.label("Release", &built.release)?;
+        }
+        Ok(built)
+    }
+
+    /// Follows a build that began; anything but a release is an error.
+    async fn see_build_through(&mut self, begun: &Build) -> Result<Built, CliError> {
         let since = Instant::now();
         self.context.out.begin("Starting build")?;
         self.context.out.done("OK")?;
-        let (id, app) = (&uploaded.id, &self.app);
+        let (id, app) = (&begun.id, &self.app);
         self.context.goes_on = Some(format!(
             "the build goes on: `hoist builds info {id} -a {app}`"
         ));
-        let build = self.follow_build(&uploaded).await?;
+        let build = self.follow_build(begun).await?;
         self.context.goes_on = None;
         for warning in &build.warnings {
             self.context.out.warn(warning)?;
         }
-        if build.status != BuildStatus::Complete || build.release.is_none() {
+        let release = build.release.clone();
+        let Some(release) = release.filter(|_| build.status == BuildStatus::Complete) else {
             let reason = build.reason.as_deref().unwrap_or("its log says why");
             let message = format!(
                 "build {} of {} failed: {reason}; nothing changed",
@@ -128,19 +153,17 @@ impl Flow<'_, '_, '_> {
                 message,
                 format!("`hoist builds logs {} -a {}`", build.id, self.app),
             ));
-        }
+        };
         if self.timed {
             self.context
                 .out
                 .note(&format!("built in {}", short(since.elapsed())))?;
         }
-        if !self.context.out.json() {
-            self.context.out.label("Build", &build.id)?;
-            self.context
-                .out
-                .label("Release", build.release.as_deref().unwrap_or_default())?;
-        }
-        Ok(build)
+        Ok(Built {
+            build,
+            release,
+            unchanged: None,
+        })
     }
 
     async fn follow_build(&mut self, build: &Build) -> Result<Build, CliError> {
@@ -181,6 +204,43 @@ impl Flow<'_, '_, '_> {
                     format!("`hoist deploy -a {}` makes one", self.app),
                 )
             })
+    }
+
+    /// Promotes what a source came to, unless it is active already; a promotion of it that is in flight is followed.
+    pub(crate) async fn make_live(
+        &mut self,
+        built: &Built,
+        args: &PromoteArgs,
+    ) -> Result<Option<Promotion>, CliError> {
+        let in_flight = match &built.unchanged {
+            Some(unchanged) if unchanged.active => {
+                let text = format!("{} is active already", built.release);
+                self.context.out.chatter(&text)?;
+                return Ok(None);
+            }
+            Some(unchanged) if IfBusy::from(args.if_busy) == IfBusy::Wait => {
+                unchanged.promotion.clone()
+            }
+            _ => None,
+        };
+        let Some(number) = in_flight else {
+            let promotion = self.promote(&built.release, args, &Subject::Deploy).await?;
+            return Ok(Some(promotion));
+        };
+        self.context
+            .out
+            .begin(&format!("Following promotion {number}"))?;
+        let path = PromotionPath {
+            app: self.app.clone(),
+            number,
+        };
+        let promotion = self
+            .client
+            .call::<PromotionGet>(&path, &Empty {}, &Empty {})
+            .await?;
+        self.see_through(promotion, &Subject::Deploy)
+            .await
+            .map(Some)
     }
 
     /// Promotes a release and follows it to its end; anything but success is an error.
@@ -326,23 +386,8 @@ pub(crate) fn is(error: &CallError, code: ErrorCode) -> bool {
     error.refusal().is_some_and(|body| body.code == code)
 }
 
-/// What is said of a source: by the user, and by the commit of a clean working tree.
-async fn describe(args: &SourceArgs, root: &Path) -> BuildQuery {
-    let root = root.to_owned();
-    let commit = tokio::task::spawn_blocking(move || commit_of(&root))
-        .await
-        .ok()
-        .flatten();
-    let (git_sha, git_message) = commit.map(|commit| (commit.sha, commit.subject)).unzip();
-    BuildQuery {
-        description: args.description.clone(),
-        git_sha,
-        git_message,
-        manifest: args.manifest.clone(),
-    }
-}
-
-fn package_error(error: PackageError) -> CliError {
+/// A source that cannot be packaged, with what helps.
+pub(crate) fn package_error(error: PackageError) -> CliError {
     let hint = match &error {
         PackageError::Empty(_) => Some("look at .gitignore and .dockerignore"),
         PackageError::Changed(_) => {

@@ -15,6 +15,7 @@ mod output;
 mod package;
 mod settings;
 mod starter;
+mod upload;
 mod usage;
 mod wait;
 

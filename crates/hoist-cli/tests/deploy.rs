@@ -4,7 +4,7 @@
 mod samples;
 mod support;
 
-use samples::{app, build, line, promotion, release, rolled_back};
+use samples::{app, build, built, line, promotion, release, rolled_back, source as listed};
 use support::{Answer, Rack, ended, hoist, json, stream};
 
 const EVENTS: &str = "GET /v1/apps/hello/promotions/1.42/events";
@@ -21,7 +21,12 @@ fn source() -> (tempfile::TempDir, String) {
 
 fn building(status: &str) -> Vec<(&'static str, Answer)> {
     vec![
-        ("POST /v1/apps/hello/builds", json(201, build("running"))),
+        ("POST /v1/apps/hello/sources", json(201, listed(true))),
+        ("PUT /v1/apps/hello/sources/5e", json(200, listed(false))),
+        (
+            "POST /v1/apps/hello/sources/5e/builds",
+            json(201, built(None)),
+        ),
         (
             "GET /v1/apps/hello/builds/BBBBBBBBBBB/logs",
             stream(&[
@@ -78,6 +83,106 @@ OK
         hoist(&rack, &["deploy", &directory, "-d", "a try"]),
         ended(0, stdout, stderr)
     );
+    let requests = rack.requests();
+    for sent in [
+        "PUT /v1/apps/hello/sources/5e a tar",
+        r#"POST /v1/apps/hello/sources/5e/builds {"description":"a try"}"#,
+    ] {
+        assert!(requests.contains(&sent.to_owned()), "{requests:?}");
+    }
+}
+
+/// The rack has every content, and says how far the release of that build is.
+fn nothing_changed(unchanged: &str) -> Vec<(&'static str, Answer)> {
+    vec![
+        ("POST /v1/apps/hello/sources", json(201, listed(false))),
+        (
+            "POST /v1/apps/hello/sources/5e/builds",
+            json(201, built(Some(unchanged))),
+        ),
+    ]
+}
+
+#[test]
+fn a_deploy_that_changes_nothing_sends_builds_and_promotes_nothing() {
+    let rack = script([existing(), nothing_changed(r#""active":true"#), Vec::new()]);
+    let (_parent, directory) = source();
+    let stderr = "\
+Packaging source... OK
+Uploading source... OK (nothing new)
+nothing changed since BBBBBBBBBBB: no build (`--rebuild` builds anyway)
+RBBBBBBBBBB is active already
+";
+    let stdout = "Build:   BBBBBBBBBBB\nRelease: RBBBBBBBBBB\n";
+    assert_eq!(
+        hoist(&rack, &["deploy", &directory]),
+        ended(0, stdout, stderr)
+    );
+    let sent: Vec<_> = rack.requests().into_iter().skip(1).collect();
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert_eq!(sent[1], "POST /v1/apps/hello/sources/5e/builds {}");
+    let deployed = hoist(&rack, &["deploy", &directory, "--json", "--rebuild"]);
+    let data: serde_json::Value = serde_json::from_str(&deployed.stdout).expect("JSON");
+    assert_eq!(
+        (&data["unchanged"], &data["promotion"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+    let last = rack.requests().pop().expect("a request");
+    assert_eq!(
+        last,
+        r#"POST /v1/apps/hello/sources/5e/builds {"rebuild":true}"#
+    );
+}
+
+#[test]
+fn a_release_that_is_aside_is_promoted_without_a_build_and_one_in_flight_is_followed() {
+    let succeeded = || promotion(Some("succeeded"), "");
+    let aside = nothing_changed(r#""active":false"#);
+    let rack = script([existing(), aside, promoting(succeeded())]);
+    let (_parent, directory) = source();
+    let deployed = hoist(&rack, &["deploy", &directory]);
+    assert_eq!(deployed.code, 0, "{}", deployed.stderr);
+    assert!(deployed.stderr.contains("Promoting RBBBBBBBBBB... \n"));
+
+    let mut in_flight = nothing_changed(r#""active":false,"promotion":"1.42""#);
+    in_flight.push((
+        "GET /v1/apps/hello/promotions/1.42",
+        json(200, promotion(None, "")),
+    ));
+    let rack = script([existing(), in_flight, promoting(rolled_back())]);
+    let deployed = hoist(&rack, &["deploy", &directory]);
+    assert_eq!(deployed.code, 4, "{}", deployed.stderr);
+    assert!(deployed.stderr.contains("Following promotion 1.42... \n"));
+    let began = |line: &String| line.starts_with("POST") && line.contains("/promotions");
+    assert!(!rack.requests().iter().any(began), "{:?}", rack.requests());
+}
+
+#[test]
+fn what_the_rack_forgot_meanwhile_is_listed_again() {
+    let incomplete = r#"{"code":"source_incomplete","message":"x","request_id":"1"}"#;
+    let again = vec![(
+        "POST /v1/apps/hello/sources/5e/builds",
+        json(409, incomplete),
+    )];
+    let rack = script([existing(), again, building("complete")]);
+    let (_parent, directory) = source();
+    let built = hoist(&rack, &["build", &directory]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    let listed = |line: &&String| line.starts_with("POST /v1/apps/hello/sources ");
+    assert_eq!(rack.requests().iter().filter(listed).count(), 2);
+}
+
+#[test]
+fn a_rack_that_knows_no_sources_gets_an_archive() {
+    let unknown = r#"{"code":"route_not_found","message":"x","request_id":"1"}"#;
+    let before = vec![
+        ("POST /v1/apps/hello/sources", json(404, unknown)),
+        ("POST /v1/apps/hello/builds", json(201, build("running"))),
+    ];
+    let rack = script([existing(), before, building("complete")]);
+    let (_parent, directory) = source();
+    let built = hoist(&rack, &["build", &directory, "-d", "a try"]);
+    assert_eq!(built.code, 0, "{}", built.stderr);
     let uploaded = "POST /v1/apps/hello/builds?description=a%20try a tar".to_owned();
     assert!(rack.requests().contains(&uploaded), "{:?}", rack.requests());
 }
@@ -186,7 +291,11 @@ OK
 fn a_build_log_that_breaks_off_is_no_success() {
     let rack = Rack::start(vec![
         ("GET /v1/apps/hello", json(200, app(None))),
-        ("POST /v1/apps/hello/builds", json(201, build("running"))),
+        ("POST /v1/apps/hello/sources", json(201, listed(false))),
+        (
+            "POST /v1/apps/hello/sources/5e/builds",
+            json(201, built(None)),
+        ),
         (
             "GET /v1/apps/hello/builds/BBBBBBBBBBB/logs",
             stream(&[("line", line(0, "build", "compiling"))]).cut(),

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use hoist_cli::{
     BoxFuture, Environment, RackError, RackOptions, RackStarter, RunningRack, StoppedApps,
 };
-use samples::{app, build, line, promotion, rack_info, rolled_back};
+use samples::{app, build, built, line, promotion, rack_info, rolled_back, source as listed};
 use support::{Answer, Ended, Rack, json, run_in, stream};
 
 /// Starts scripted racks, which end by themselves as soon as somebody waits for that.
@@ -124,7 +124,11 @@ fn deploying(end: String, serving: Option<&str>) -> Vec<(&'static str, Answer)> 
         ),
         ("GET /v1/apps/hello", json(200, app(serving))),
         ("POST /v1/apps", json(201, app(None))),
-        ("POST /v1/apps/hello/builds", json(201, build("running"))),
+        ("POST /v1/apps/hello/sources", json(201, listed(false))),
+        (
+            "POST /v1/apps/hello/sources/5e/builds",
+            json(201, built(None)),
+        ),
         (
             "GET /v1/apps/hello/builds/BBBBBBBBBBB/logs",
             stream(&[("end", build("complete"))]),

@@ -104,6 +104,12 @@ pub enum RackError {
     /// The upload is not what an upload is.
     #[error("the upload is not usable: {0}")]
     Archive(String),
+    /// The source was never listed, or was forgotten since.
+    #[error("the rack does not know that source of app `{0}`")]
+    NoSource(AppName),
+    /// Contents of the source are not there.
+    #[error("the rack lacks contents of the source")]
+    SourceIncomplete,
     /// The upload is larger than the rack takes.
     #[error("the upload is larger than {limit_bytes} bytes")]
     TooLarge {
@@ -187,6 +193,8 @@ impl RackError {
             Self::InvalidEnv(_) | Self::MissingEnv { .. } => ErrorCode::InvalidEnv,
             Self::Manifest(_) => ErrorCode::InvalidManifest,
             Self::Archive(_) => ErrorCode::InvalidArchive,
+            Self::NoSource(_) => ErrorCode::SourceNotFound,
+            Self::SourceIncomplete => ErrorCode::SourceIncomplete,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::Unsupported(_) => ErrorCode::Unsupported,
             Self::Invalid(_) => ErrorCode::InvalidRequest,
@@ -216,6 +224,10 @@ impl RackError {
             Self::EnvMoved { .. } => "hoist env, then set it again".to_owned(),
             Self::Unconfirmed(app) => format!("hoist apps delete {app} --confirm {app}"),
             Self::MissingEnv { source, .. } => source.hint(),
+            Self::NoSource(_) | Self::SourceIncomplete => {
+                "list the source again, and send what is missing; `hoist deploy` does both"
+                    .to_owned()
+            }
             Self::Archive(_) => "send the source directory as a plain tar archive".to_owned(),
             Self::Busy { .. } => {
                 "use that rack, stop it with `hoist rack stop`, or choose another --data-dir"

@@ -66,6 +66,11 @@ impl Layout {
         self.app(app).join("slugs").join(build.as_str())
     }
 
+    /// The contents of an app's last sources.
+    pub fn source(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("source")
+    }
+
     /// One directory per app.
     pub fn apps(&self) -> PathBuf {
         self.root.join("apps")

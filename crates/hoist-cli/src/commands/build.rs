@@ -25,9 +25,9 @@ pub(crate) async fn run(args: Build, context: &mut Context<'_, '_>) -> Result<()
     };
     flow.ensure_app(args.source.no_create).await?;
     let source = flow.package(&args.source)?;
-    let build = flow.build(&args.source, source).await?;
+    let built = flow.build(&args.source, source).await?;
     if context.out.json() {
-        context.out.print_json(&build)
+        context.out.print_json(&built.build)
     } else {
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::args::{PromoteArgs, SourceArgs};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::flow::{Flow, live};
-use crate::output::Subject;
+use crate::package::Source;
 
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
@@ -24,7 +24,35 @@ pub(crate) struct Deployed {
     pub(crate) app: String,
     pub(crate) release: String,
     pub(crate) build: Build,
-    pub(crate) promotion: Promotion,
+    /// Nothing changed since that build: it was there before.
+    pub(crate) unchanged: bool,
+    /// Null when the release was active already.
+    pub(crate) promotion: Option<Promotion>,
+}
+
+impl Deployed {
+    /// Builds a source and makes it live, as far as that is not so already.
+    pub(crate) async fn of(
+        flow: &mut Flow<'_, '_, '_>,
+        source: Source,
+        args: &SourceArgs,
+        promote: &PromoteArgs,
+    ) -> Result<Self, CliError> {
+        let built = flow.build(args, source).await?;
+        let promotion = flow.make_live(&built, promote).await?;
+        Ok(Self {
+            app: flow.app.clone(),
+            release: built.release,
+            build: built.build,
+            unchanged: built.unchanged.is_some(),
+            promotion,
+        })
+    }
+
+    /// Success, or the error that becomes exit code 4.
+    pub(crate) fn live(&self) -> Result<(), CliError> {
+        self.promotion.as_ref().map_or(Ok(()), live)
+    }
 }
 
 pub(crate) async fn run(args: Deploy, context: &mut Context<'_, '_>) -> Result<(), CliError> {
@@ -39,19 +67,9 @@ pub(crate) async fn run(args: Deploy, context: &mut Context<'_, '_>) -> Result<(
     };
     flow.ensure_app(args.source.no_create).await?;
     let source = flow.package(&args.source)?;
-    let build = flow.build(&args.source, source).await?;
-    let release = build.release.clone().unwrap_or_default();
-    let promotion = flow
-        .promote(&release, &args.promote, &Subject::Deploy)
-        .await?;
-    let deployed = Deployed {
-        app: flow.app,
-        release,
-        build,
-        promotion,
-    };
+    let deployed = Deployed::of(&mut flow, source, &args.source, &args.promote).await?;
     if context.out.json() {
         context.out.print_json(&deployed)?;
     }
-    live(&deployed.promotion)
+    deployed.live()
 }

@@ -14,8 +14,7 @@ use super::rack::{Signals, by_url, is_another, options, shut_down};
 use crate::args::{PromoteArgs, RackArgs, SourceArgs};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::flow::{Flow, live};
-use crate::output::Subject;
+use crate::flow::Flow;
 use crate::package::Source;
 use crate::settings;
 use crate::starter::RunningRack;
@@ -42,7 +41,7 @@ pub(crate) async fn run(args: Up, context: &mut Context<'_, '_>) -> Result<(), C
             client.url()
         ))?;
         return tokio::select! {
-            deployed = deploy(&args, app, &client, context) => live(&deployed?.promotion),
+            deployed = deploy(&args, app, &client, context) => deployed?.live(),
             () = signals.next() => Err(CliError::Interrupted { goes_on: context.goes_on.take() }),
         };
     }
@@ -111,17 +110,7 @@ async fn deploy(
             .chatter(&format!("{:<10} {value}", format!("{label}:")))?;
     }
     flow.ensure_app(args.source.no_create).await?;
-    let build = flow.build(&args.source, source).await?;
-    let release = build.release.clone().unwrap_or_default();
-    let promotion = flow
-        .promote(&release, &args.promote, &Subject::Deploy)
-        .await?;
-    let deployed = Deployed {
-        app: flow.app,
-        release,
-        build,
-        promotion,
-    };
+    let deployed = Deployed::of(&mut flow, source, &args.source, &args.promote).await?;
     tell(&deployed, client, context).await?;
     Ok(deployed)
 }
@@ -180,7 +169,7 @@ async fn tell(
     if context.out.json() {
         return context.out.print_json(deployed);
     }
-    if live(&deployed.promotion).is_err() {
+    if deployed.live().is_err() {
         return Ok(());
     }
     let path = AppPath {
@@ -208,7 +197,7 @@ async fn stay(
     context: &mut Context<'_, '_>,
 ) -> Result<(), CliError> {
     let came_to = match deployed {
-        Ok(deployed) => live(&deployed.promotion),
+        Ok(deployed) => deployed.live(),
         Err(error @ (CliError::Interrupted { .. } | CliError::Output(_))) => Err(error),
         Err(error) => {
             error.print(context.out)?;

@@ -1,6 +1,7 @@
 //! The only place that prints: data on standard output, everything else on standard error.
 
 mod live;
+mod progress;
 mod promotion;
 mod table;
 mod time;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub(crate) use live::Line;
 pub use live::TerminalSize;
+pub(crate) use progress::{bytes, how_far};
 pub(crate) use promotion::{Subject, event_line, log_line, not_live, phases};
 pub(crate) use table::{Cell, Table};
 pub(crate) use time::{ago, short};

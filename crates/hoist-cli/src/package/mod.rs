@@ -1,29 +1,29 @@
-//! A directory as a tar stream: what the ignore files leave, in the order of its paths.
+//! What belongs to a directory's source: what the ignore files leave, in the order of its paths.
 //!
-//! Two steps, so that the user sees which one takes long: [`Source::scan`] finds what belongs, [`Source::send`] streams it
-//! without ever holding it whole.
+//! Steps of their own, so that the user sees which one takes long: [`Source::scan`] finds what belongs, [`Listing::of`]
+//! digests its files, and [`Parts::send`] streams those that the rack lacks without ever holding them whole. What cannot be
+//! listed goes as one archive: [`Source::send`].
 
 mod dockerignore;
 mod git;
+mod listing;
+mod send;
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use ignore::WalkBuilder;
 use tar::{Builder, EntryType, Header};
-use tokio::sync::mpsc;
 
 use dockerignore::DockerIgnore;
 
 pub(crate) use git::commit_of;
+pub(crate) use listing::{Listing, Parts};
 
 /// Files that tell how to build and run the source: they go along even when an ignore file names them.
 pub(crate) const MANIFESTS: [&str; 4] = ["hoist.yml", "convox.yml", "Procfile", "app.json"];
-/// Bytes in one piece of the upload.
-const PIECE_BYTES: usize = 64 << 10;
 
 /// Why a directory cannot be packaged.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,8 @@ pub(crate) enum PackageError {
     },
     #[error("{} changed while it was read", .0.display())]
     Changed(PathBuf),
+    #[error("reading the source was interrupted")]
+    Interrupted,
 }
 
 /// What belongs to the source of a directory.
@@ -137,23 +139,6 @@ impl Source {
     /// Where it is.
     pub(crate) fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Starts to stream the archive. The channel holds few pieces: reading goes no faster than the network. A failure
-    /// arrives as the last piece.
-    pub(crate) fn send(self) -> mpsc::Receiver<io::Result<Bytes>> {
-        let (sender, pieces) = mpsc::channel(4);
-        tokio::task::spawn_blocking(move || {
-            let mut writer = PieceWriter {
-                sender: sender.clone(),
-                piece: Vec::with_capacity(PIECE_BYTES),
-            };
-            if let Err(error) = self.write(&mut writer) {
-                // The receiver is gone when the rack hung up: it says why itself.
-                let _ = sender.blocking_send(Err(io::Error::other(error)));
-            }
-        });
-        pieces
     }
 
     /// Writes the whole archive.
@@ -262,32 +247,6 @@ impl Read for Exactly {
         }
         self.left -= count as u64;
         Ok(count)
-    }
-}
-
-/// Gathers writes into pieces and hands them on.
-struct PieceWriter {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    piece: Vec<u8>,
-}
-
-impl Write for PieceWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.piece.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
-        self.sender
-            .blocking_send(Ok(Bytes::from(piece)))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use hoist_api::types::SourceEntry;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -182,7 +183,8 @@ async fn pieces_make_up_the_archive() {
     let directory = tree(&[("big", &text), ("small", "x")]);
     let mut pieces = Source::scan(directory.path(), None, None)
         .expect("a source")
-        .send();
+        .send()
+        .pieces;
     let mut bytes = Vec::new();
     let mut count = 0;
     while let Some(piece) = pieces.recv().await {
@@ -198,7 +200,7 @@ async fn a_file_that_vanishes_is_the_last_piece() {
     let directory = tree(&[("a", "x"), ("b", "y")]);
     let source = Source::scan(directory.path(), None, None).expect("a source");
     fs::remove_file(directory.path().join("b")).expect("removed");
-    let mut pieces = source.send();
+    let mut pieces = source.send().pieces;
     let mut last = None;
     while let Some(piece) = pieces.recv().await {
         last = Some(piece);
@@ -256,6 +258,81 @@ fn the_commit_of_a_clean_tree_and_no_other() {
     );
     fs::write(directory.path().join("app/new"), "").expect("written");
     assert_eq!(commit_of(&directory.path().join("app")), None, "untracked");
+}
+
+#[test]
+fn a_list_says_what_an_archive_holds() {
+    let directory = tree(&[("b/run", "#!/bin/sh\n"), ("a", "same"), ("c", "same")]);
+    let root = directory.path();
+    fs::set_permissions(root.join("b/run"), fs::Permissions::from_mode(0o700)).expect("a mode");
+    symlink("../a", root.join("b/link")).expect("a link");
+    let source = Source::scan(root, None, None).expect("a source");
+    let listing = Listing::of(&source).expect("read").expect("all is text");
+    // SHA-256 of `same`.
+    let same = "0967115f2813a3541eaef77de9d9d5773f1c0c04314b0bbfe4ff3b3b1c55b5d5";
+    let file = |path: &str, size, sha256: &str, executable| SourceEntry::File {
+        path: path.to_owned(),
+        size,
+        sha256: sha256.to_owned(),
+        executable,
+    };
+    assert_eq!(listing.entries[0], file("a", 4, same, false));
+    assert_eq!(listing.entries.len(), 5);
+    assert!(matches!(&listing.entries[1], SourceEntry::Directory { path } if path == "b"));
+    assert!(
+        matches!(&listing.entries[2], SourceEntry::Link { path, target } if path == "b/link" && target == "../a")
+    );
+    assert!(matches!(
+        &listing.entries[3],
+        SourceEntry::File {
+            executable: true,
+            ..
+        }
+    ));
+    assert_eq!(listing.len(), 2, "the same content is one");
+    let parts = listing.parts(&[same.to_owned(), "of nothing here".to_owned()]);
+    assert_eq!((parts.files.len(), parts.bytes()), (1, 4));
+    let mut sent = Vec::new();
+    parts.write(&mut sent).expect("an archive");
+    let mut archive = tar::Archive::new(&sent[..]);
+    let names: Vec<_> = archive
+        .entries()
+        .expect("an archive")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .path()
+                .expect("a path")
+                .into_owned()
+        })
+        .collect();
+    assert_eq!(names, [Path::new(same)]);
+}
+
+#[test]
+fn a_file_that_changes_after_it_was_listed_is_not_sent() {
+    for later in ["fresh", "", "one more"] {
+        let directory = tree(&[("a", "older")]);
+        let source = Source::scan(directory.path(), None, None).expect("a source");
+        let listing = Listing::of(&source).expect("read").expect("all is text");
+        let all: Vec<String> = listing.contents.keys().cloned().collect();
+        fs::write(directory.path().join("a"), later).expect("written");
+        let sent = listing.parts(&all).write(Vec::new());
+        assert!(
+            matches!(sent, Err(PackageError::Changed(_))),
+            "{later}: {sent:?}"
+        );
+    }
+}
+
+#[test]
+fn names_that_are_no_text_are_not_listed() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tree(&[("a", "x")]);
+    let name = std::ffi::OsStr::from_bytes(b"\xff");
+    fs::write(directory.path().join(name), "x").expect("written");
+    let source = Source::scan(directory.path(), None, None).expect("a source");
+    assert!(Listing::of(&source).expect("read").is_none());
 }
 
 proptest! {

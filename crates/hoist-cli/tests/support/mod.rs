@@ -164,7 +164,11 @@ async fn answer(
         .await
         .map(|body| body.to_bytes())
         .unwrap_or_default();
-    let text = if head.uri.path().ends_with("/builds") {
+    let archive = head
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "application/x-tar");
+    let text = if archive {
         "a tar".into()
     } else {
         String::from_utf8_lossy(&body)

@@ -22,6 +22,22 @@ pub(crate) fn build(status: &str) -> String {
     )
 }
 
+/// A source of which one content is missing, or none: the SHA-256 of `web: ./serve` and its line end.
+pub(crate) fn source(missing: bool) -> String {
+    let digest = r#""4c1ed738f96e490a74704a00766c6ed3fe15caa9ec3777b91a1e125630a5b833""#;
+    let missing = if missing { digest } else { "" };
+    format!(r#"{{"id":"5e","missing":[{missing}]}}"#)
+}
+
+/// What became of a source: a build that began, or the one that there is.
+pub(crate) fn built(unchanged: Option<&str>) -> String {
+    let (status, unchanged) = match unchanged {
+        None => ("running", "null".to_owned()),
+        Some(rest) => ("complete", format!(r#"{{"release":"RBBBBBBBBBB",{rest}}}"#)),
+    };
+    format!(r#"{{"build":{},"unchanged":{unchanged}}}"#, build(status))
+}
+
 /// A promotion of RBBBBBBBBBB; `rest` are further fields.
 pub(crate) fn promotion(outcome: Option<&str>, rest: &str) -> String {
     let outcome = outcome.map_or("null".to_owned(), |outcome| format!("\"{outcome}\""));

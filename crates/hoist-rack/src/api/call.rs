@@ -248,12 +248,20 @@ pub(super) async fn drain(mut body: Body) {
 }
 
 async fn read_json<E: Endpoint>(body: Body) -> Result<E::Body, RackError> {
-    let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    read_json_of::<E>(body, BODY_BYTES_MAX).await
+}
+
+/// Reads a JSON body of at most so many bytes.
+pub(super) async fn read_json_of<E: Endpoint>(
+    body: Body,
+    bytes_max: usize,
+) -> Result<E::Body, RackError> {
+    let collected = Limited::new(body, bytes_max).collect().await;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
             return Err(RackError::TooLarge {
-                limit_bytes: BODY_BYTES_MAX as u64,
+                limit_bytes: bytes_max as u64,
             });
         }
         Err(_) => return Err(RackError::Invalid("the request ended early".to_owned())),

@@ -8,6 +8,7 @@ mod processes;
 mod promotions;
 mod racks;
 mod releases;
+mod sources;
 mod stream;
 mod views;
 
@@ -32,6 +33,7 @@ pub fn router(rack: Arc<Rack>) -> Router {
     let router = racks::mount(router);
     let router = apps::mount(router);
     let router = builds::mount(router);
+    let router = sources::mount(router);
     let router = releases::mount(router);
     let router = promotions::mount(router);
     let router = env::mount(router);

@@ -2,6 +2,8 @@
 //!
 //! A failing build creates no release and leaves nothing but its log.
 
+mod contents;
+mod listing;
 mod output;
 mod source;
 mod unpack;
@@ -23,7 +25,9 @@ use crate::secrets::Env;
 use crate::store::{BuildRecord, BuildStatus, Commit, ReleaseRecord, StateChange};
 
 use output::Output;
-pub(crate) use source::Source;
+pub(crate) use contents::Contents;
+pub(crate) use listing::{Content, Digest, Item, Listing, Mode, SOURCE_BYTES_MAX};
+pub(crate) use source::{Origin, Source, chosen, inputs};
 
 /// How long a build command may run.
 pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);

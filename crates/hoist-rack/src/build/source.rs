@@ -6,14 +6,28 @@ use std::path::{Path, PathBuf};
 use hoist_core::id::BuildId;
 use hoist_core::manifest::{self, Dialect, MANIFEST_BYTES_MAX, Manifest, ManifestError};
 
+use super::contents::Contents;
+use super::listing::{Digest, Listing};
 use super::unpack::unpack;
 use crate::error::RackError;
 use crate::layout::Layout;
 use crate::secrets::Env;
 
+/// How a source came.
+pub(crate) enum Origin {
+    /// As an archive, which is deleted.
+    Archive(PathBuf),
+    /// As a list, and the contents that the rack did not have.
+    Listed(Contents, Listing),
+}
+
 /// The tree of a build that has not run yet.
 pub(crate) struct Source {
     scratch: PathBuf,
+    /// Where its contents came from, to be collected afterwards.
+    contents: Option<Contents>,
+    /// A digest of all that the build is made from; none when that is not known.
+    pub inputs: Option<String>,
     file: String,
     text: String,
     /// What the manifest says with the variables of that moment; each release reads it again with its own.
@@ -23,45 +37,63 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Unpacks `archive` and deletes it; reads the manifest with the variables of `env`. What fails leaves nothing.
+    /// Writes the tree and reads the manifest with the variables of `env`. What fails leaves nothing.
     pub(crate) async fn open(
         layout: &Layout,
         build: &BuildId,
-        archive: &Path,
+        origin: Origin,
         manifest: Option<String>,
         env: Env,
     ) -> Result<Self, RackError> {
         let scratch = layout.scratch().join(build.as_str());
-        let archive = archive.to_owned();
         let opened = tokio::task::spawn_blocking(move || {
-            let opened = Self::unpack(&scratch, &archive, manifest, &env);
-            let _ = fs::remove_file(&archive);
+            let opened = Self::write(&scratch, &origin, manifest, &env);
+            if let Origin::Archive(archive) = &origin {
+                let _ = fs::remove_file(archive);
+            }
             if opened.is_err() {
                 let _ = fs::remove_dir_all(&scratch);
+                if let Origin::Listed(contents, _) = &origin {
+                    contents.collect();
+                }
             }
             opened
         });
         opened.await.map_err(|_| RackError::Stopping)?
     }
 
-    fn unpack(
+    fn write(
         scratch: &Path,
-        archive: &Path,
+        origin: &Origin,
         wanted: Option<String>,
         env: &Env,
     ) -> Result<Self, RackError> {
         let tree = scratch.join("tree");
         fs::create_dir_all(&tree).map_err(RackError::io("make a directory for the source"))?;
-        let file = File::open(archive).map_err(RackError::io("open the upload"))?;
-        unpack(file, &tree)?;
+        match origin {
+            Origin::Archive(archive) => {
+                let file = File::open(archive).map_err(RackError::io("open the upload"))?;
+                unpack(file, &tree)?;
+            }
+            Origin::Listed(contents, listing) => contents.write_tree(listing, &tree)?,
+        }
         let file = match wanted {
             Some(name) => name,
             None => choose(&tree)?.file_name().to_owned(),
         };
         let text = read_manifest(&tree, &file)?;
         let (manifest, warnings) = manifest::read_with(Dialect::of_file(&file), &file, &text, env)?;
+        let (contents, inputs) = match origin {
+            Origin::Archive(_) => (None, None),
+            Origin::Listed(contents, listing) => (
+                Some(contents.clone()),
+                Some(inputs(&listing.id, &file, &manifest)),
+            ),
+        };
         Ok(Self {
             scratch: scratch.to_owned(),
+            contents,
+            inputs,
             file,
             text,
             manifest,
@@ -92,7 +124,26 @@ impl Source {
     /// Deletes what is left of it.
     pub(crate) fn remove(&self) {
         let _ = fs::remove_dir_all(&self.scratch);
+        if let Some(contents) = &self.contents {
+            contents.collect();
+        }
     }
+}
+
+/// Digests all that a build is made from: the source, which file of it is the manifest, and what that says of the build
+/// with the variables of the moment. The commit is not of it: one that changed nothing here is no reason to build.
+pub(crate) fn inputs(source: &Digest, file: &str, manifest: &Manifest) -> String {
+    let text = format!("{source}\n{file:?}\n{:?}", manifest.build);
+    Digest::of(text.as_bytes()).to_string()
+}
+
+/// The manifest of a list that would be read.
+pub(crate) fn chosen(listing: &Listing, wanted: Option<&str>) -> Option<String> {
+    let present = Dialect::ALL.iter().map(|dialect| dialect.file_name());
+    let first = || manifest::choose(present.filter(|name| listing.has_file(name))).ok();
+    wanted
+        .map(str::to_owned)
+        .or_else(|| first().map(|dialect| dialect.file_name().to_owned()))
 }
 
 fn choose(tree: &Path) -> Result<Dialect, ManifestError> {

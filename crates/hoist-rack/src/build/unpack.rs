@@ -83,7 +83,7 @@ fn as_path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
-fn make_directories(target: &Path, path: &Path) -> Result<(), RackError> {
+pub(super) fn make_directories(target: &Path, path: &Path) -> Result<(), RackError> {
     if path.is_dir() {
         return Ok(());
     }

@@ -20,6 +20,7 @@ use crate::rack::Rack;
 use crate::store::{AppEntry, Commit, Event, ReleaseRecord, StateChange, StoreError};
 
 pub use builds::BuildRequest;
+pub(crate) use builds::{Built, Stands};
 pub use processes::ProcessView;
 pub use promotions::{IfBusy, PromoteRequest};
 

@@ -58,6 +58,8 @@ pub struct BuildRecord {
     pub release: Option<ReleaseId>,
     /// What the manifest says that is not acted on, a line each.
     pub warnings: Vec<String>,
+    /// A digest of all that it was made from; none when that is not known.
+    pub inputs: Option<String>,
 }
 
 /// Build and environment, immutable.

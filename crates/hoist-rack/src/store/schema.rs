@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each step takes the store from the version of its index to the next.
-const STEPS: [&str; 1] = [r"
+const STEPS: &[&str] = &[
+    r"
     CREATE TABLE meta (
         key TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -72,7 +73,11 @@ const STEPS: [&str; 1] = [r"
     ) STRICT;
     CREATE INDEX events_by_app ON events (app, id);
     CREATE INDEX events_by_promotion ON events (promotion, id);
-"];
+",
+    r"
+    ALTER TABLE builds ADD COLUMN inputs TEXT;
+",
+];
 
 /// Opens a connection the way all of ours are.
 pub(super) fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {

@@ -20,8 +20,8 @@ pub(super) fn put_build(connection: &Connection, build: &BuildRecord) -> SqlResu
     connection
         .execute(
             "INSERT INTO builds (id, app, status, created_ms, ended_ms, description, git_sha, actor, reason,
-                                 manifest_file, manifest, release, warnings)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                                 manifest_file, manifest, release, warnings, inputs)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
              ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended_ms = excluded.ended_ms,
                  reason = excluded.reason, manifest_file = excluded.manifest_file, manifest = excluded.manifest,
                  release = excluded.release, warnings = excluded.warnings",
@@ -39,13 +39,14 @@ pub(super) fn put_build(connection: &Connection, build: &BuildRecord) -> SqlResu
                 text,
                 build.release.as_ref().map(|id| id.as_str()),
                 build.warnings.join("\n"),
+                build.inputs,
             ],
         )
         .map(drop)
 }
 
 pub(super) const BUILD_COLUMNS: &str = "id, app, status, created_ms, ended_ms, description, git_sha, actor, reason, manifest_file, manifest, \
-     release, warnings";
+     release, warnings, inputs";
 
 pub(super) fn get_build(row: &Row<'_>) -> SqlResult<Result<BuildRecord, StoreError>> {
     let manifest = match (
@@ -65,6 +66,7 @@ pub(super) fn get_build(row: &Row<'_>) -> SqlResult<Result<BuildRecord, StoreErr
         row.get(8)?,
     );
     let (release, warnings): (Option<String>, String) = (row.get(11)?, row.get(12)?);
+    let inputs = row.get(13)?;
     Ok((|| {
         let (created, ended, description, git_sha, actor, reason) = rest;
         Ok(BuildRecord {
@@ -80,6 +82,7 @@ pub(super) fn get_build(row: &Row<'_>) -> SqlResult<Result<BuildRecord, StoreErr
             manifest,
             release: release.as_deref().map(parse).transpose()?,
             warnings: warnings.lines().map(str::to_owned).collect(),
+            inputs,
         })
     })())
 }
