@@ -191,13 +191,23 @@ operations! {
         summary: "Lists the services of an app with their sizes.",
     }
     ScaleUpdate("update_scale", Put "/apps/{app}/scale", Deploy, Json, 200) {
-        path: AppPath, query: Empty, body: ScaleRequest, reply: List<Service>,
+        path: AppPath, query: Empty, body: ScaleRequest, reply: Scaled,
         errors: [AppNotFound, ServiceNotFound, AppDeleting],
-        summary: "Sets sizes of services; processes that stay are not touched.",
+        summary: "Sets sizes and limits of services, or gives them back to the manifest; a size alone touches no process that stays.",
     }
     ProcessList("list_processes", Get "/apps/{app}/processes", Read, Json, 200) {
         path: AppPath, query: Empty, body: Empty, reply: List<Process>, errors: [AppNotFound],
         summary: "Lists the processes of an app.",
+    }
+    ProcessGet("get_process", Get "/apps/{app}/processes/{process}", Read, Json, 200) {
+        path: ProcessPath, query: Empty, body: Empty, reply: Process, errors: [AppNotFound, ProcessNotFound],
+        summary: "A process.",
+    }
+    /// The process leaves the route and finishes its requests first. A one-off is stopped for good.
+    ProcessStop("stop_process", Post "/apps/{app}/processes/{process}/stop", Deploy, Json, 202) {
+        path: ProcessPath, query: Empty, body: Empty, reply: Process,
+        errors: [AppNotFound, ProcessNotFound, AppDeleting, PromotionInProgress, Conflict],
+        summary: "Stops a process; its service starts another in its slot, which comes back through the gate.",
     }
     /// It runs with the environment, user, limits and volumes of its service, without `PORT`. Attach to its session with
     /// `attach_session`, or it is stopped; a one-off without one goes on until it ends.

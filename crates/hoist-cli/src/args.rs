@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hoist_api::types::{IfBusy, PageQuery};
 
 use crate::commands::{
-    apps, build, builds, completions, deploy, env, logs, man, manifest, open, promote, promotions,
-    rack, releases, rollback, scale, standing, up,
+    apps, build, builds, completions, deploy, env, exec, logs, man, manifest, open, promote,
+    promotions, ps, rack, releases, rollback, run, scale, standing, up,
 };
 
 /// A self-hosted platform for running apps.
@@ -46,10 +46,14 @@ pub(crate) enum Command {
     Deploy(deploy::Deploy),
     /// Build a directory into a release, which is not promoted
     Build(build::Build),
-    /// Show the processes of an app
-    Ps(AppArgs),
+    /// Show the processes of an app, and show or stop one
+    Ps(ps::Ps),
     /// Show log lines of an app
     Logs(logs::Logs),
+    /// Run a command once, as a process of a service
+    Run(run::Run),
+    /// Run a command beside a running process
+    Exec(exec::Exec),
     /// List apps, and create, show or delete one
     Apps(apps::Apps),
     /// List builds, and show one or its log
@@ -101,6 +105,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it carries streams of a process, and signals to it.
+    pub(crate) fn holds_session(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Exec(_))
+    }
+
     /// Whether a rack may run in this process.
     pub(crate) fn holds_rack(&self) -> bool {
         match self {
@@ -171,6 +180,9 @@ pub(crate) struct SourceArgs {
     /// Build even when nothing changed since the last build
     #[arg(long)]
     pub(crate) rebuild: bool,
+    /// Build with an empty cache, even when nothing changed
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     /// Refuse when the app does not exist, instead of creating it
     #[arg(long)]
     pub(crate) no_create: bool,

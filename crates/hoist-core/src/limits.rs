@@ -56,6 +56,8 @@ pub const ATTACH_LIMIT: Millis = Millis::from_secs(10);
 pub const ONE_OFF_LIMIT: Millis = Millis::from_secs(24 * 3600);
 /// How long what an attached process left behind may go on writing after it ended, when nothing comes.
 pub const LAST_WORDS_LIMIT: Millis = Millis(500);
+/// How long the client of a process that ended may take to read its last words.
+pub const CLOSE_LIMIT: Millis = Millis::from_secs(60);
 /// Sessions of a rack at once.
 pub const SESSIONS_MAX: usize = 100;
 /// One-offs of a rack at once, attached or not.

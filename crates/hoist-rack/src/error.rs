@@ -1,6 +1,7 @@
 //! Why the rack refuses, for whom, and what helps. The one table that turns an error into an answer is here.
 
 use hoist_api::error::{ErrorBody, ErrorCode};
+use hoist_core::detect::{DetectError, Tool};
 use hoist_core::id::{AppName, BuildId, InvalidId, ReleaseId, ServiceName, Version};
 use hoist_core::manifest::{InvalidEnv, ManifestError, MissingNames};
 use hoist_core::plan::CommandError;
@@ -46,6 +47,50 @@ pub enum RackError {
         app: AppName,
         /// The service.
         service: ServiceName,
+    },
+    /// The release has no such service.
+    #[error("release {release} has no service `{service}`: it has {}", listed(.known))]
+    NotAService {
+        /// The release.
+        release: ReleaseId,
+        /// The service.
+        service: ServiceName,
+        /// What there is.
+        known: Vec<ServiceName>,
+    },
+    /// The release's build was collected.
+    #[error("the build of release {0} is no longer kept")]
+    NoSlug(ReleaseId),
+    /// The app has no such process that runs.
+    #[error("no process `{process}` of app `{app}` runs")]
+    NoProcess {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        process: String,
+    },
+    /// Several processes' ids begin like this.
+    #[error("several processes of app `{app}` begin with `{process}`")]
+    AmbiguousProcess {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        process: String,
+    },
+    /// There is no such session that waits for its client.
+    #[error("there is no such session, or no longer")]
+    NoSession,
+    /// The rack holds as many sessions as it may.
+    #[error("the rack holds {limit} sessions already, which is its limit")]
+    TooManySessions {
+        /// The limit.
+        limit: usize,
+    },
+    /// The rack holds as many one-offs as it may.
+    #[error("the rack runs {limit} one-offs already, which is its limit")]
+    TooManyOneOffs {
+        /// The limit.
+        limit: usize,
     },
     /// The name is taken.
     #[error("there is an app `{0}` already")]
@@ -93,6 +138,15 @@ pub enum RackError {
     /// The manifest does not hold.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The source cannot be built without being told how.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// The machine lacks what the source needs.
+    #[error("{} is not on this machine: {}", .0.name(), .0.install())]
+    NoTool(Tool),
+    /// The environment lacks what `app.json` requires.
+    #[error("app.json")]
+    MissingAppEnv(#[source] MissingNames),
     /// The environment lacks what the manifest requires.
     #[error("service `{service}`: {source}")]
     MissingEnv {
@@ -179,24 +233,31 @@ impl RackError {
             Self::NoBuild { .. } => ErrorCode::BuildNotFound,
             Self::NoReleaseNamed { .. } => ErrorCode::ReleaseNotFound,
             Self::NoPromotion { .. } => ErrorCode::PromotionNotFound,
-            Self::NoService { .. } => ErrorCode::ServiceNotFound,
+            Self::NoService { .. } | Self::NotAService { .. } => ErrorCode::ServiceNotFound,
+            Self::NoSession => ErrorCode::SessionNotFound,
+            Self::NoProcess { .. } | Self::AmbiguousProcess { .. } => ErrorCode::ProcessNotFound,
+            Self::TooManySessions { .. } | Self::TooManyOneOffs { .. } => {
+                ErrorCode::TooManySessions
+            }
             Self::AppExists(_) => ErrorCode::AppExists,
             Self::HostTaken { .. } => ErrorCode::HostTaken,
             Self::NoRelease(_) => ErrorCode::NoRelease,
             Self::NothingActive(_) => ErrorCode::NothingActive,
             Self::NothingInFlight(_) => ErrorCode::NothingInFlight,
             Self::NothingToRollBackTo(_) => ErrorCode::NothingToRollBackTo,
-            Self::NotBuilt(_) => ErrorCode::BuildNotComplete,
+            Self::NotBuilt(_) | Self::NoSlug(_) => ErrorCode::BuildNotComplete,
             Self::EnvMoved { .. } => ErrorCode::Conflict,
             Self::Unconfirmed(_) => ErrorCode::ConfirmationRequired,
             Self::InvalidId(_) => ErrorCode::InvalidName,
-            Self::InvalidEnv(_) | Self::MissingEnv { .. } => ErrorCode::InvalidEnv,
-            Self::Manifest(_) => ErrorCode::InvalidManifest,
+            Self::InvalidEnv(_) | Self::MissingEnv { .. } | Self::MissingAppEnv(_) => {
+                ErrorCode::InvalidEnv
+            }
+            Self::Manifest(_) | Self::Detect(_) => ErrorCode::InvalidManifest,
             Self::Archive(_) => ErrorCode::InvalidArchive,
             Self::NoSource(_) => ErrorCode::SourceNotFound,
             Self::SourceIncomplete => ErrorCode::SourceIncomplete,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
-            Self::Unsupported(_) => ErrorCode::Unsupported,
+            Self::Unsupported(_) | Self::NoTool(_) => ErrorCode::Unsupported,
             Self::Invalid(_) => ErrorCode::InvalidRequest,
             Self::Command(error) => command_code(error),
             Self::Store(error) => store_code(error),
@@ -221,9 +282,19 @@ impl RackError {
                 format!("hoist releases -a {app}, then name one of them")
             }
             Self::NotBuilt(_) => "hoist deploy".to_owned(),
+            Self::NotAService { .. } => "name one of these services".to_owned(),
+            Self::NoSlug(_) => "run a release that is newer, or the active one".to_owned(),
+            Self::NoProcess { app, .. } => format!("hoist ps -a {app}"),
+            Self::AmbiguousProcess { .. } => "write more of the id".to_owned(),
+            Self::NoSession => "a session waits 10 s for its client; begin a new one".to_owned(),
+            Self::TooManySessions { .. } | Self::TooManyOneOffs { .. } => {
+                "wait until one ends, or end one".to_owned()
+            }
             Self::EnvMoved { .. } => "hoist env, then set it again".to_owned(),
             Self::Unconfirmed(app) => format!("hoist apps delete {app} --confirm {app}"),
-            Self::MissingEnv { source, .. } => source.hint(),
+            Self::MissingEnv { source, .. } | Self::MissingAppEnv(source) => source.hint(),
+            Self::Manifest(error) => error.hint()?.to_owned(),
+            Self::Detect(error) => error.hint()?.to_owned(),
             Self::NoSource(_) | Self::SourceIncomplete => {
                 "list the source again, and send what is missing; `hoist deploy` does both"
                     .to_owned()
@@ -234,6 +305,9 @@ impl RackError {
                     .to_owned()
             }
             Self::HostTaken { .. } => "choose another name".to_owned(),
+            Self::Secret(SecretError::KeyMissing(_)) => {
+                "bring the `key` file of the rack that the backup is of; its mode must be 0600".to_owned()
+            }
             Self::Store(StoreError::Newer { .. }) => {
                 "use the newer program again, or another --data-dir; nothing was changed".to_owned()
             }
@@ -261,6 +335,12 @@ impl RackError {
             request_id: request_id.to_owned(),
         }
     }
+}
+
+/// Names with commas between.
+fn listed(names: &[ServiceName]) -> String {
+    let names: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
+    names.join(", ")
 }
 
 /// An error and all its causes in one line.
@@ -307,10 +387,15 @@ fn command_code(error: &CommandError) -> ErrorCode {
         CommandError::UnknownService { .. } => ErrorCode::ServiceNotFound,
         CommandError::NotActive { .. } | CommandError::NeverDeployed => ErrorCode::NothingActive,
         CommandError::NothingInFlight => ErrorCode::NothingInFlight,
-        CommandError::Singleton { .. } => ErrorCode::InvalidRequest,
+        CommandError::Singleton { .. } | CommandError::TooMany { .. } => ErrorCode::InvalidRequest,
+        CommandError::NotStanding { .. } | CommandError::AlreadyRenewing { .. } => {
+            ErrorCode::Conflict
+        }
         CommandError::AlreadyGoingBack
         | CommandError::AlreadySwitched
-        | CommandError::AlreadyStopped => ErrorCode::Conflict,
+        | CommandError::AlreadyStopped
+        | CommandError::AlreadyRunning
+        | CommandError::IsStopped => ErrorCode::Conflict,
     }
 }
 
@@ -322,7 +407,11 @@ fn command_hint(error: &CommandError) -> Option<String> {
         CommandError::NeverDeployed => "hoist deploy".to_owned(),
         CommandError::UnknownService { .. } => "`hoist scale` shows the services".to_owned(),
         CommandError::AlreadySwitched => "hoist releases rollback".to_owned(),
-        CommandError::AlreadyStopped => "hoist start".to_owned(),
+        CommandError::AlreadyStopped | CommandError::IsStopped => "hoist start".to_owned(),
+        CommandError::AlreadyRunning => "`hoist restart` starts its processes anew".to_owned(),
+        CommandError::NotStanding { .. } | CommandError::AlreadyRenewing { .. } => {
+            "hoist ps".to_owned()
+        }
         _ => return None,
     })
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use hoist_core::id::{AppName, BuildId, ReleaseId, ServiceName, Version};
 use hoist_core::limits;
 use hoist_core::manifest::{self, Dialect, Manifest, Service};
-use hoist_core::model::{Fingerprint, Millis, Release, Workload};
+use hoist_core::model::{Fingerprint, Limits, Millis, Release, Workload};
 use hoist_engine::{ProcessSpec, RestartPolicy, Secret, TaskId, TaskSpec, Tree, WorkloadSpec};
 use sha2::{Digest, Sha256};
 
-use crate::control::{Check, Question};
+use crate::control::{Check, Liveness, Question};
 use crate::error::RackError;
 use crate::layout::Layout;
 use crate::secrets::{Env, Keyring};
@@ -83,7 +83,10 @@ impl Releases {
             .as_ref()
             .ok_or(RackError::NotBuilt(id.clone()))?;
         let env = self.keyring.open_env(app, &record.env)?;
-        let (manifest, _) = manifest::read_with(Dialect::of_file(file), file, text, &env)?;
+        let (mut manifest, _) = manifest::read_with(Dialect::of_file(file), file, text, &env)?;
+        if let Some(text) = &build.app_json {
+            manifest::read_app_json(text, &mut manifest)?;
+        }
         let detail = Arc::new(ReleaseDetail {
             record,
             build,
@@ -155,33 +158,80 @@ impl Releases {
         Ok(WorkloadSpec {
             id: workload.id.clone(),
             release: workload.release.clone(),
-            process: self.process(detail, name, service, argv, source)?,
+            process: self.process(detail, name, service, argv, source, workload.limits)?,
             port: service.port.is_some(),
             restart: RestartPolicy::Always,
         })
     }
 
-    /// The release command of a promotion, with the env and limits of `web`, or of the first service without one.
+    /// The release command of a promotion, with the env and limits of `web`, or of the first service without one. At the
+    /// app's first deploy, what `app.json` wants then goes with it.
     pub fn release_command(
         &self,
         detail: &ReleaseDetail,
         promotion: Version,
         limit: Duration,
+        first: bool,
     ) -> Result<Option<TaskSpec>, RackError> {
-        let Some(command) = &detail.manifest.release_command else {
-            return Ok(None);
-        };
+        let every = detail.manifest.release_command.iter();
+        let once = detail.manifest.app_json.first_deploy.iter();
+        let commands: Vec<_> = every.chain(once.filter(|_| first)).collect();
+        let argv = manifest::CommandLine::in_turn(&commands);
         let services = &detail.manifest.services;
         let web = services.iter().find(|(name, _)| name.as_str() == "web");
         let Some((name, service)) = web.or(services.first()) else {
             return Ok(None);
         };
-        let process = self.process(detail, name, service, command.argv(), "release".to_owned())?;
+        let source = "release".to_owned();
+        let limits = self.limits_of(&detail.record.app, name);
+        let process = self.process(detail, name, service, argv, source, limits)?;
         Ok(Some(TaskSpec {
             id: TaskId::ReleaseCommand(detail.record.app.clone(), promotion),
             process,
             limit,
         }))
+    }
+
+    /// A command of its own with the env, user, limits and volumes of a service, and further variables. It has no port.
+    pub fn one_off(
+        &self,
+        detail: &ReleaseDetail,
+        name: &ServiceName,
+        id: TaskId,
+        argv: Vec<String>,
+        variables: Vec<(String, Secret)>,
+    ) -> Result<TaskSpec, RackError> {
+        let app = &detail.record.app;
+        let service = detail.manifest.service(name).ok_or_else(|| {
+            let known = detail.manifest.services.iter();
+            RackError::NotAService {
+                release: detail.record.id.clone(),
+                service: name.clone(),
+                known: known.map(|(name, _)| name.clone()).collect(),
+            }
+        })?;
+        if !self.layout.slug(app, &detail.build.id).is_dir() {
+            return Err(RackError::NoSlug(detail.record.id.clone()));
+        }
+        let (source, limits) = (format!("service/{name}"), self.limits_of(app, name));
+        let mut process = self.process(detail, name, service, argv, source, limits)?;
+        let replaced = |name: &str| variables.iter().any(|(other, _)| other == name);
+        process
+            .env
+            .retain(|(name, _)| name != "PORT" && !replaced(name));
+        process.env.extend(variables);
+        Ok(TaskSpec {
+            id,
+            process,
+            limit: limits::ONE_OFF_LIMIT.into(),
+        })
+    }
+
+    /// What an operator wants of a service's limits now.
+    fn limits_of(&self, app: &AppName, service: &ServiceName) -> Limits {
+        let entry = self.store.app(app);
+        let limits = entry.and_then(|entry| entry.app.limits.get(service).copied());
+        limits.unwrap_or_default()
     }
 
     fn process(
@@ -191,6 +241,7 @@ impl Releases {
         service: &Service,
         argv: Vec<String>,
         log_source: String,
+        limits: Limits,
     ) -> Result<ProcessSpec, RackError> {
         let app = &detail.record.app;
         let env = self.process_env(detail, name, service, true)?;
@@ -200,15 +251,18 @@ impl Releases {
                 .into_iter()
                 .map(|(key, value)| (key, Secret::new(value)))
                 .collect(),
-            path: Vec::new(),
+            path: detail.build.runtime.path.clone(),
             tree: Tree::Slug(self.layout.slug(app, &detail.build.id)),
             volumes: service
                 .volumes
                 .iter()
                 .map(|volume| (self.layout.volume(app, &volume.name), volume.path.clone()))
                 .collect(),
-            memory_bytes: service.memory_bytes,
-            cpu_millicores: u64::from(service.cpu_millicores),
+            memory_bytes: limits.memory_bytes.unwrap_or(service.memory_bytes),
+            cpu_millicores: limits
+                .cpu_millicores
+                .unwrap_or(service.cpu_millicores)
+                .into(),
             pids_max: 0,
             stop_grace: service.stop_grace.into(),
             log_dir: self.layout.logs(app),
@@ -225,7 +279,8 @@ impl Releases {
         service: &Service,
         with_release: bool,
     ) -> Result<Env, RackError> {
-        let mut system = Env::from([
+        let mut system = detail.build.runtime.env.clone();
+        system.extend([
             ("RACK".to_owned(), self.rack.clone()),
             ("APP".to_owned(), detail.record.app.to_string()),
             ("BUILD".to_owned(), detail.build.id.to_string()),
@@ -271,6 +326,8 @@ impl Releases {
             add(&volume.name);
             add(&volume.path);
         }
+        let runtime = &detail.build.runtime;
+        runtime.path.iter().for_each(|dir| add(dir));
         add(&format!(
             "{} {} {} {:?}",
             service.memory_bytes, service.cpu_millicores, service.stop_grace.0, service.port
@@ -281,7 +338,15 @@ impl Releases {
 
 /// How processes of a service are asked whether they are ready.
 pub(crate) fn check_of(service: &Service) -> Check {
-    let question = match (&service.health.check, service.port.is_some()) {
+    Check {
+        question: question_of(service, &service.health.check),
+        timeout: service.health.timeout.into(),
+        interval: service.health.interval.max(Millis(1_000)).into(),
+    }
+}
+
+fn question_of(service: &Service, check: &manifest::Check) -> Question {
+    match (check, service.port.is_some()) {
         (manifest::Check::Command(command), _) => Question::Command(command.argv()),
         (_, false) => Question::Age(limits::READY_AFTER.into()),
         (manifest::Check::Unset, true) => Question::AnyAnswer {
@@ -289,12 +354,30 @@ pub(crate) fn check_of(service: &Service) -> Check {
         },
         (manifest::Check::Path(path), true) => Question::GoodAnswer { path: path.clone() },
         (manifest::Check::Disabled, true) => Question::Accepts,
-    };
-    Check {
-        question,
-        timeout: service.health.timeout.into(),
-        interval: service.health.interval.max(Millis(1_000)).into(),
     }
+}
+
+/// How they are asked before, until the first good answer.
+pub(crate) fn startup_of(service: &Service) -> Option<Check> {
+    service.startup.as_ref().map(|startup| Check {
+        question: question_of(service, &startup.check),
+        timeout: startup.timeout.into(),
+        interval: startup.interval.unwrap_or_default().into(),
+    })
+}
+
+/// How they are asked whether they live.
+pub(crate) fn liveness_of(service: &Service) -> Option<Liveness> {
+    service.liveness.as_ref().map(|liveness| Liveness {
+        check: Check {
+            question: question_of(service, &liveness.check),
+            timeout: liveness.timeout.into(),
+            interval: liveness.interval.max(Millis(1_000)).into(),
+        },
+        grace: liveness.grace.into(),
+        failures: liveness.failures,
+        successes: liveness.successes,
+    })
 }
 
 /// Names of builds and releases that a fresh random source makes.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::id::{AppName, ReleaseId, ServiceName};
 use hoist_core::model::{Cancel, PromotionKind};
+use hoist_core::plan::Scaling;
 use hoist_engine::sim::SimEngine;
-use hoist_rack::commands::{Actor, BuildRequest, IfBusy, PromoteRequest};
+use hoist_rack::commands::{Actor, BuildRequest, IfBusy, PromoteRequest, ScaleWish};
 use hoist_rack::store::{BuildStatus, PromotionRecord};
 use hoist_rack::{Options, Rack, RackError, enter};
 use hoist_router::control::RouterClient;
@@ -470,7 +471,9 @@ async fn stop_start_scale_and_delete() {
     world.promote(&app, &release).await;
     let rack = world.rack();
     let sizes = BTreeMap::from([("web".parse().expect("a name"), 3)]);
-    rack.scale(&app, sizes, &actor()).await.expect("scaled");
+    rack.scale(&app, sized(sizes), &actor())
+        .await
+        .expect("scaled");
     until(|| async { ready(rack, &app).await == 3 }).await;
     rack.stop(&app, &actor()).await.expect("stopping");
     until(|| async { rack.processes(&app).await.expect("processes").is_empty() }).await;
@@ -489,6 +492,17 @@ async fn stop_start_scale_and_delete() {
     until(|| async { rack.app(&app).is_err() }).await;
     until(|| async { !rack.layout.app(&app).exists() }).await;
     until(|| async { world.get("shop.localhost").await == 404 }).await;
+}
+
+fn sized(sizes: BTreeMap<ServiceName, u16>) -> ScaleWish {
+    let scaling = Scaling {
+        sizes,
+        ..Scaling::default()
+    };
+    ScaleWish {
+        scaling,
+        ..ScaleWish::default()
+    }
 }
 
 async fn ready(rack: &Rack, app: &AppName) -> usize {

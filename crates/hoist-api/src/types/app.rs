@@ -45,6 +45,8 @@ words! {
         RollingBack = "rolling-back",
         /// The active release serves, but not in full.
         Degraded = "degraded",
+        /// A user stops it: its processes finish what they have.
+        Stopping = "stopping",
         /// A user stopped it.
         Stopped = "stopped",
         /// Its first promotion failed: nothing serves.
@@ -84,9 +86,43 @@ pub struct Service {
     pub ready: u16,
     /// Where it is reached.
     pub url: Option<String>,
+    /// Who says how many.
+    #[serde(default)]
+    pub owner: Owner,
+    /// How many the active release's manifest says; null before the first deploy.
+    #[serde(default)]
+    pub manifest_count: Option<u16>,
+    /// The CPU limit of each process in thousandths of a core; 0 when unlimited.
+    #[serde(default)]
+    pub cpu_millicores: u32,
+    /// Who says so.
+    #[serde(default)]
+    pub cpu_owner: Owner,
+    /// The memory limit of each process in bytes; 0 when unlimited.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// Who says so.
+    #[serde(default)]
+    pub memory_owner: Owner,
     /// The latest change of its size, when there was one.
     #[serde(default)]
     pub resize: Option<Resize>,
+}
+
+words! {
+    /// Who says what a service's number is.
+    Owner {
+        /// The manifest of the release.
+        Manifest = "manifest",
+        /// An operator, by `hoist scale`.
+        Operator = "operator",
+    }
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self::Manifest
+    }
 }
 
 /// A change of a service's size while its release stays.
@@ -104,11 +140,65 @@ pub struct Resize {
     pub reason: Option<String>,
 }
 
-/// Desired sizes; services that are not named keep theirs.
+/// Desired sizes and limits; services that are not named keep theirs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScaleRequest {
     /// Service to number of processes.
+    #[serde(default)]
     pub sizes: BTreeMap<String, u16>,
+    /// Service to limits of each process. What serves is restarted with them, through the gate.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, ScaleLimits>,
+    /// Services whose size and limits the manifest gives again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from_manifest: Vec<String>,
+    /// The same for all services.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_from_manifest: bool,
+}
+
+/// Limits of one process; what is null stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScaleLimits {
+    /// Thousandths of a core; 0 for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millicores: Option<u32>,
+    /// Bytes of memory; 0 for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
+/// The services after a change of sizes or limits was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Scaled {
+    /// All services.
+    pub items: Vec<Service>,
+    /// Always null: all services fit on one page.
+    pub next: Option<String>,
+    /// When it takes effect.
+    #[serde(default)]
+    pub effect: ScaleEffect,
+    /// The promotion that restarts what serves with other limits, where that is due.
+    #[serde(default)]
+    pub promotion: Option<super::Promotion>,
+}
+
+words! {
+    /// When a change of sizes or limits takes effect.
+    ScaleEffect {
+        /// Now.
+        Now = "now",
+        /// With the first deploy that succeeds: nothing serves yet.
+        FirstDeploy = "first-deploy",
+        /// When the app, which is stopped, is started.
+        Start = "start",
+    }
+}
+
+impl Default for ScaleEffect {
+    fn default() -> Self {
+        Self::Now
+    }
 }
 
 /// What to restart.

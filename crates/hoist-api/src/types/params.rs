@@ -30,6 +30,15 @@ pub struct ReleasePath {
     pub release: String,
 }
 
+/// Names a process of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessPath {
+    /// The app.
+    pub app: String,
+    /// The process's id, or as much of its beginning as names no other.
+    pub process: String,
+}
+
 /// Names a promotion of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PromotionPath {
@@ -84,6 +93,9 @@ pub struct BuildQuery {
     /// The manifest's path within the source, when it is not one of the known names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+    /// Build with an empty cache.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_cache: bool,
 }
 
 /// Which lines of an app's log.

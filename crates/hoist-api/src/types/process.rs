@@ -51,6 +51,20 @@ pub struct Process {
     /// Why it is not ready, when it is not.
     #[serde(default)]
     pub detail: Option<String>,
+    /// The last time that it was stopped to be started again.
+    #[serde(default)]
+    pub renewal: Option<Renewal>,
+}
+
+/// A process was taken out of the route, drained, stopped and started again in its slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Renewal {
+    /// When that began.
+    pub began: Time,
+    /// When it ended; null while it is under way.
+    pub ended: Option<Time>,
+    /// Why it was not ready in the end; null when it was.
+    pub reason: Option<String>,
 }
 
 words! {

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use hoist_api::client::Client;
-use hoist_api::endpoints::{AppGet, AppRestart, AppStart, AppStop, ProcessList};
-use hoist_api::types::{AppPath, Empty, Process, ProcessStatus, Promotion, RestartRequest};
+use hoist_api::endpoints::{AppGet, AppRestart, AppStart, AppStop};
+use hoist_api::types::{AppPath, AppStatus, Empty, Promotion, RestartRequest};
 
 use crate::args::{AppArgs, PromoteArgs};
 use crate::context::Context;
@@ -76,22 +76,22 @@ pub(crate) async fn stop(args: AppArgs, context: &mut Context<'_, '_>) -> Result
     context.out.begin(&format!("Stopping {}", path.app))?;
     client.call::<AppStop>(&path, &Empty {}, &Empty {}).await?;
     context.goes_on = Some(format!("{} goes on stopping", path.app));
-    wait::until("the processes to stop", async || {
-        let processes = client
-            .call::<ProcessList>(&path, &Empty {}, &Empty {})
-            .await?;
-        Ok(processes.items.iter().all(has_ended).then_some(()))
+    let app = wait::until("the processes to stop", async || {
+        let app = client.call::<AppGet>(&path, &Empty {}, &Empty {}).await?;
+        Ok((app.status != AppStatus::Stopping).then_some(app))
     })
     .await?;
-    context.out.done("OK")?;
-    if context.out.json() {
-        let app = client.call::<AppGet>(&path, &Empty {}, &Empty {}).await?;
-        return context.out.print_json(&app);
+    context.goes_on = None;
+    if app.status != AppStatus::Stopped {
+        let message = format!("{} is {}: somebody was faster", app.name, app.status);
+        return Err(CliError::refused(
+            message,
+            format!("hoist events -a {}", app.name),
+        ));
     }
-    Ok(())
-}
-
-/// Whether a process is over. An app counts as stopped from the moment it is told to; its processes finish their requests.
-fn has_ended(process: &Process) -> bool {
-    process.status == ProcessStatus::Exited
+    context.out.done("OK")?;
+    match context.out.json() {
+        true => context.out.print_json(&app),
+        false => Ok(()),
+    }
 }

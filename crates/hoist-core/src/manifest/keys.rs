@@ -49,7 +49,6 @@ const NOT_RUN: &str = "not run yet";
 const CLUSTER_ONLY: &str = "only means something on a cluster";
 const IMAGES_ONLY: &str = "only means something for images, which this engine has none of";
 const NO_AUTOSCALE: &str = "the number of processes is not changed automatically yet";
-const NO_LIVENESS: &str = "a process is restarted when it exits, not yet when it stops answering";
 
 pub(super) const TOP: &[Key] = &[
     read("services"),
@@ -87,11 +86,13 @@ pub(super) const SERVICE: &[Key] = &[
     read("health"),
     read("image"),
     read("internal"),
+    read("liveness"),
     read("port"),
     read("ports"),
     read("scale"),
     read("singleton"),
     hoist("startup"),
+    read("startupProbe"),
     read("termination"),
     read("timeout"),
     read("volumes"),
@@ -119,7 +120,6 @@ pub(super) const SERVICE: &[Key] = &[
         "links",
         "set the other service's address with `hoist env set`",
     ),
-    later("liveness", NO_LIVENESS),
     later("nlb", "only HTTP is routed"),
     later("nodeAffinityLabels", CLUSTER_ONLY),
     later("nodeSelectorLabels", CLUSTER_ONLY),
@@ -130,10 +130,6 @@ pub(super) const SERVICE: &[Key] = &[
         "not run yet: set the variable that it would bring with `hoist env set`",
     ),
     later("securityContext", "processes run unprivileged already"),
-    later(
-        "startupProbe",
-        "the health check is the startup check: `health.grace` gives it more time",
-    ),
     later("sticky", "requests go to any process"),
     later("tags", CLUSTER_ONLY),
     later("test", NOT_RUN),
@@ -149,6 +145,37 @@ pub(super) const HEALTH: &[Key] = &[
     read("grace"),
     read("timeout"),
     read("disable"),
+    later("port", "the main port is checked"),
+];
+
+pub(super) const STARTUP: &[Key] = &[
+    read("path"),
+    read("command"),
+    read("grace"),
+    read("interval"),
+    read("timeout"),
+];
+
+pub(super) const STARTUP_PROBE: &[Key] = &[
+    read("path"),
+    hoist("command"),
+    read("tcpSocketPort"),
+    read("grace"),
+    read("interval"),
+    read("timeout"),
+    read("failureThreshold"),
+    later("successThreshold", "one good answer is enough"),
+    later("port", "the main port is checked"),
+];
+
+pub(super) const LIVENESS: &[Key] = &[
+    read("path"),
+    hoist("command"),
+    read("grace"),
+    read("interval"),
+    read("timeout"),
+    read("successThreshold"),
+    read("failureThreshold"),
     later("port", "the main port is checked"),
 ];
 

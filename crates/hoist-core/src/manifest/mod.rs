@@ -9,13 +9,14 @@ mod convert;
 mod env;
 mod error;
 mod fields;
+mod health;
 mod interpolate;
 pub(crate) mod json;
 mod keys;
 mod procfile;
-mod service;
 #[cfg(test)]
 mod reference;
+mod service;
 pub(crate) mod tree;
 mod values;
 mod volumes;
@@ -202,6 +203,24 @@ impl CommandLine {
             Self::Words(words) => words.clone(),
         }
     }
+
+    /// The words that execute several one after the other until one fails; of none, words that do nothing.
+    pub fn in_turn(commands: &[&Self]) -> Vec<String> {
+        if let [one] = commands {
+            return one.argv();
+        }
+        let mut script = String::from("set -e");
+        for command in commands {
+            let words = command.argv();
+            // What cannot be quoted has a NUL, which no command has.
+            let words = words
+                .iter()
+                .map(|word| shlex::try_quote(word).unwrap_or_default());
+            script.push('\n');
+            script.push_str(&words.collect::<Vec<_>>().join(" "));
+        }
+        Self::Shell(script).argv()
+    }
 }
 
 impl std::fmt::Display for CommandLine {
@@ -227,6 +246,10 @@ pub struct Service {
     pub ports: Vec<u16>,
     /// How a process shows that it may take requests.
     pub health: Health,
+    /// What it is asked before; its health check alone when none.
+    pub startup: Option<Startup>,
+    /// How it shows that it lives; running is enough when none.
+    pub liveness: Option<Liveness>,
     /// How long a process may take from its start to ready.
     pub start_limit: Millis,
     /// How many processes, until an operator sets another size.
@@ -261,6 +284,8 @@ impl Default for Service {
             port: None,
             ports: Vec::new(),
             health: Health::default(),
+            startup: None,
+            liveness: None,
             start_limit: crate::limits::START_LIMIT,
             count: 1,
             cpu_millicores: 0,
@@ -326,6 +351,47 @@ impl Default for Health {
     }
 }
 
+/// What a process is asked until its first good answer; only then its health check begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Startup {
+    /// What is asked.
+    pub check: Check,
+    /// Pause between checks; as before ready when none.
+    pub interval: Option<Millis>,
+    /// How long one check may take.
+    pub timeout: Millis,
+}
+
+/// How a process that was ready shows that it lives. One that does not is started again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Liveness {
+    /// What is asked.
+    pub check: Check,
+    /// From ready to the first check.
+    pub grace: Millis,
+    /// Pause between checks.
+    pub interval: Millis,
+    /// How long one check may take.
+    pub timeout: Millis,
+    /// Failures in a row after which it is started again.
+    pub failures: u32,
+    /// Good answers in a row after which failures are forgotten.
+    pub successes: u32,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self {
+            check: Check::Unset,
+            grace: crate::limits::LIVENESS_GRACE,
+            interval: crate::limits::LIVENESS_INTERVAL,
+            timeout: crate::limits::LIVENESS_TIMEOUT,
+            failures: crate::limits::LIVENESS_FAILURES,
+            successes: 1,
+        }
+    }
+}
+
 /// What is asked of a process to know that it is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
@@ -369,6 +435,16 @@ mod tests {
             choose(["Dockerfile", "procfile"]),
             Err(ManifestError::Missing)
         ));
+    }
+
+    #[test]
+    fn commands_in_turn_are_one() {
+        let shell = CommandLine::Shell("a && b".to_owned());
+        let words = CommandLine::Words(vec!["c".to_owned(), "d e".to_owned()]);
+        assert_eq!(CommandLine::in_turn(&[&words]), ["c", "d e"]);
+        let both = CommandLine::in_turn(&[&shell, &words]);
+        assert_eq!(both[2], "set -e\n/bin/sh -c 'a && b'\nc 'd e'");
+        assert_eq!(CommandLine::in_turn(&[])[2], "set -e");
     }
 
     #[test]

@@ -19,6 +19,9 @@ const TABLES: &[(&str, &[Key])] = &[
     ("release.", keys::RELEASE),
     ("services.NAME.", keys::SERVICE),
     ("services.NAME.health.", keys::HEALTH),
+    ("services.NAME.startup.", keys::STARTUP),
+    ("services.NAME.startupProbe.", keys::STARTUP_PROBE),
+    ("services.NAME.liveness.", keys::LIVENESS),
     ("services.NAME.scale.", keys::SCALE),
     ("services.NAME.scale.count.", keys::RANGE),
     ("services.NAME.scale.limit.", keys::LIMIT),
@@ -48,14 +51,22 @@ fn every_key_that_is_read_is_in_it() {
     let text = text();
     let shown = |key: &str| {
         text.lines().any(|line| {
-            let line = line.trim_start().trim_start_matches("# ").trim_start_matches("- ");
-            line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))
+            let line = line
+                .trim_start()
+                .trim_start_matches("# ")
+                .trim_start_matches("- ");
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with(':'))
         })
     };
     for (place, table) in TABLES {
         for key in *table {
             if !matches!(key.act, Act::Later(_)) {
-                assert!(shown(key.name), "`{place}{}` is not in {FILE}: document it there", key.name);
+                assert!(
+                    shown(key.name),
+                    "`{place}{}` is not in {FILE}: document it there",
+                    key.name
+                );
             }
         }
     }
@@ -68,14 +79,19 @@ fn every_table_of_keys_is_looked_at() {
         .split_once("const APP_JSON")
         .expect("two files have tables");
     let tables = tables.matches(": &[Key] = ").count();
-    assert_eq!(tables, TABLES.len(), "list the new table in TABLES of this file");
+    assert_eq!(
+        tables,
+        TABLES.len(),
+        "list the new table in TABLES of this file"
+    );
 }
 
 #[test]
 fn the_keys_that_nothing_is_done_about_are_listed() {
     let text = text();
     let (before, _) = text.split_once(LATER).expect("the last part");
-    let mut wanted = format!("{before}{LATER} Each that is written warns with its line and the reason.\n#\n");
+    let mut wanted =
+        format!("{before}{LATER} Each that is written warns with its line and the reason.\n#\n");
     for (place, table) in TABLES {
         for key in *table {
             if let Act::Later(reason) = key.act {

@@ -3,21 +3,22 @@
 use std::collections::BTreeSet;
 
 use super::fields::{Fields, Problem, Reader};
+use super::health::checks;
 use super::keys;
 use super::tree::{Node, Value};
 use super::values::{
     boolean, bytes, domains, duration, parse_port, port_message, port_number, positive_duration,
-    scheme, shell_or_words, shown, text, url_path, whole,
+    scheme, shell_or_words, shown, text, whole,
 };
 use super::volumes::volumes;
 use super::yaml::environment;
-use super::{Check, CommandLine, Dialect, EnvRule, Health, Port, Scheme, Service};
+use super::{CommandLine, Dialect, EnvRule, Port, Scheme, Service};
 use crate::id::ServiceName;
 use crate::limits;
-use crate::model::{Millis, Strategy};
+use crate::model::Strategy;
 
 /// Most processes of one service.
-const COUNT_MAX: u64 = 1_000;
+const COUNT_MAX: u64 = limits::COUNT_MAX as u64;
 
 pub(super) fn read(
     name: &ServiceName,
@@ -54,9 +55,7 @@ pub(super) fn read(
     scale(&fields, &mut service, reader)?;
     environment_of(&fields, shared, &mut service)?;
     waits(&fields, &mut service, reader)?;
-    if let Some(node) = fields.get("health") {
-        health(node, &mut service, reader)?;
-    }
+    checks(&fields, &mut service, reader)?;
     if let Some(node) = fields.get("volumes") {
         service.volumes = volumes(node, reader)?;
     }
@@ -73,7 +72,7 @@ pub(super) fn read(
     Ok(service)
 }
 
-fn flag(fields: &Fields<'_>, key: &str) -> Result<bool, Problem> {
+pub(super) fn flag(fields: &Fields<'_>, key: &str) -> Result<bool, Problem> {
     fields
         .get(key)
         .map_or(Ok(false), |node| boolean(node, &format!("`{key}`")))
@@ -232,7 +231,8 @@ fn scale(
 }
 
 fn millicores(node: &Node, what: &str) -> Result<u32, Problem> {
-    whole(node, what, 1_024_000).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+    whole(node, what, limits::CPU_MILLICORES_MAX.into())
+        .map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 fn count(node: &Node, reader: &mut Reader<'_>) -> Result<u16, Problem> {
@@ -297,7 +297,7 @@ fn environment_of(
     Ok(())
 }
 
-/// `timeout`, `drain`, `termination.grace` and `startup`.
+/// `timeout`, `drain` and `termination.grace`.
 fn waits(
     fields: &Fields<'_>,
     service: &mut Service,
@@ -314,84 +314,6 @@ fn waits(
         if let Some(node) = termination.get("grace") {
             service.stop_grace = duration(node, "`termination.grace`")?;
         }
-    }
-    if let Some(node) = fields
-        .get("startup")
-        .filter(|_| reader.dialect == Dialect::Hoist)
-    {
-        service.start_limit = positive_duration(node, "`startup`")?;
-    }
-    Ok(())
-}
-
-/// A path, or a map. `grace` limits the start in `hoist.yml`; in `convox.yml` it is a pause before the first check, so
-/// there it only ever gives more time than the default, never less.
-fn health(node: &Node, service: &mut Service, reader: &mut Reader<'_>) -> Result<(), Problem> {
-    if matches!(node.value, Value::Scalar(_)) {
-        service.health.check = Check::Path(url_path(node, "`health`")?);
-        return routed_check(node, service, reader);
-    }
-    let fields = reader.fields(node, "`health`", keys::HEALTH)?;
-    let command = fields
-        .get("command")
-        .filter(|_| reader.dialect == Dialect::Hoist);
-    let path = fields.get("path");
-    if let (Some(_), Some(command)) = (path, command) {
-        return Err(Problem::at(
-            command.place,
-            "`health` has a path and a command: keep one",
-        ));
-    }
-    let mut check = Check::Unset;
-    if let Some(node) = path {
-        check = Check::Path(url_path(node, "`health.path`")?);
-    }
-    if let Some(node) = command {
-        check = Check::Command(shell_or_words(node, "`health.command`")?);
-    }
-    if flag(&fields, "disable")? {
-        check = Check::Disabled;
-    }
-    let interval = fields
-        .get("interval")
-        .map(|node| positive_duration(node, "`health.interval`"))
-        .transpose()?;
-    let timeout = fields
-        .get("timeout")
-        .map(|node| positive_duration(node, "`health.timeout`"))
-        .transpose()?;
-    service.health = Health {
-        check,
-        interval: interval.unwrap_or(limits::HEALTH_INTERVAL),
-        timeout: timeout
-            .unwrap_or_else(|| interval.map_or(limits::HEALTH_TIMEOUT, default_timeout)),
-    };
-    if let Some(node) = fields.get("grace") {
-        let grace = positive_duration(node, "`health.grace`")?;
-        service.start_limit = match reader.dialect {
-            Dialect::Convox => service.start_limit.max(grace),
-            _ => grace,
-        };
-    }
-    routed_check(node, service, reader)
-}
-
-/// A second less than the interval, as people who set only the interval expect; never below a second.
-fn default_timeout(interval: Millis) -> Millis {
-    Millis(interval.0.saturating_sub(1_000).max(1_000))
-}
-
-fn routed_check(
-    node: &Node,
-    service: &mut Service,
-    reader: &mut Reader<'_>,
-) -> Result<(), Problem> {
-    if service.port.is_none() && matches!(service.health.check, Check::Path(_)) {
-        reader.warn(
-            node.place,
-            "the health path is ignored: the service has no `port` to ask",
-        );
-        service.health.check = Check::Unset;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Millis, Promotion, Release, Timestamp};
-use crate::id::{AppName, ReleaseId, ServiceName, Version, WorkloadId};
+use super::{Life, Millis, Promotion, Release, Timestamp};
+use crate::id::{AppName, ReleaseId, ServiceName, SlotId, Version, WorkloadId};
 
 /// All of an app that decisions read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub struct App {
     pub routes_since: Version,
     /// The releases that the fields below name; no others.
     pub releases: BTreeMap<ReleaseId, Release>,
-    /// Desired size of each service, whatever the release. A service that is missing has its manifest's count.
+    /// Sizes that an operator set, whatever the release. A service that is missing follows its manifest's count.
     pub sizes: BTreeMap<ServiceName, u16>,
+    /// Limits that an operator set. New workloads take them; those that run keep what they were started with.
+    pub limits: BTreeMap<ServiceName, Limits>,
     /// Whether it is meant to run.
     pub standing: Standing,
     /// What serves.
@@ -29,6 +31,10 @@ pub struct App {
     pub promotion: Option<Promotion>,
     /// Changes of size under way.
     pub resizes: BTreeMap<ServiceName, Resize>,
+    /// Processes that are started again, one by one, while their release stays.
+    pub renewals: BTreeMap<SlotId, Renewal>,
+    /// How often processes were started again because they no longer lived.
+    pub revived: BTreeMap<SlotId, Revived>,
     /// The limit of a promotion from its begin to the switch.
     pub promotion_limit: Millis,
     /// The router's life that the app last took note of: counts of requests are worth only what it counted itself.
@@ -89,6 +95,17 @@ pub struct Workload {
     pub id: WorkloadId,
     /// The release it was started from; its `RELEASE` says so for as long as it lives.
     pub release: ReleaseId,
+    /// What an operator wanted of its limits when it was planned; all its processes have them.
+    pub limits: Limits,
+}
+
+/// What one process may take at most, where an operator says otherwise than the manifest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Limits {
+    /// Thousandths of a core; 0 when unlimited; the manifest's when none.
+    pub cpu_millicores: Option<u32>,
+    /// Bytes of memory; 0 when unlimited; the manifest's when none.
+    pub memory_bytes: Option<u64>,
 }
 
 /// A workload on its way out: warm for a quick rollback, or until its requests ended.
@@ -96,6 +113,8 @@ pub struct Workload {
 pub struct Retiring {
     /// The release it was started from.
     pub release: ReleaseId,
+    /// The limits it was started with.
+    pub limits: Limits,
     /// How many slots it keeps until it goes.
     pub slots: u16,
     /// Drawn at the commit that took its traffic away.
@@ -132,4 +151,54 @@ pub enum ResizeStage {
     Draining,
     /// The highest slots are told to stop. From here on it goes to its end, whatever is asked for next.
     Removing,
+}
+
+/// One process on its way out and in again: out of the route, drained, stopped, started in the same slot, and back through
+/// the gate. Other processes of its service are not touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// The life that ends; another one in the slot is the new process.
+    pub life: Life,
+    /// Why.
+    pub cause: RenewalCause,
+    /// Where it stands.
+    pub stage: RenewalStage,
+    /// Drawn at the commit that entered the stage.
+    pub since: Version,
+    /// When that was.
+    pub entered: Timestamp,
+}
+
+/// Why a process is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewalCause {
+    /// Somebody asked for it.
+    Asked,
+    /// Its liveness check failed.
+    NotAlive,
+}
+
+/// Where a renewal stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewalStage {
+    /// The route is meant to be without the process; the router has not confirmed.
+    Unrouting,
+    /// The router confirmed; the process finishes what it has.
+    Draining,
+    /// The process is told to stop and start again.
+    Stopping,
+    /// Another process runs in the slot and must pass the gate.
+    Starting {
+        /// Its restarts when it was first seen: exits before do not count against it.
+        restarts: u32,
+    },
+}
+
+/// How often a process was started again because it no longer lived: each time the next one waits longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revived {
+    /// How often, since it last lived for long.
+    pub times: u32,
+    /// When it was last.
+    pub at: Timestamp,
 }

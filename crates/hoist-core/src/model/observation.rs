@@ -51,6 +51,28 @@ pub struct Process {
     pub started: Timestamp,
 }
 
+/// Names one life of a process: another one is another process, whoever started it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// Its supervisor.
+    pub process: ProcessId,
+    /// How often that had started it again before.
+    pub restarts: u32,
+    /// When it started.
+    pub started: Timestamp,
+}
+
+impl Process {
+    /// The life that it has now.
+    pub fn life(&self) -> Life {
+        Life {
+            process: self.id.clone(),
+            restarts: self.restarts,
+            started: self.started,
+        }
+    }
+}
+
 /// Whether a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessState {
@@ -104,6 +126,9 @@ pub struct ProbeLook {
     pub look: Version,
     /// Verdict per slot; a slot that is missing was not probed yet. A verdict is of the incarnation the engine part names.
     pub slots: BTreeMap<SlotId, Probe>,
+    /// Slots whose liveness check failed as often as their service allows, with what it found last. Like a verdict, of the
+    /// life that the engine part names.
+    pub dead: BTreeMap<SlotId, Unready>,
 }
 
 /// A probe's verdict on one process.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Exit, Millis, Timestamp, Unready, Workload};
+use super::{Exit, Limits, Millis, Timestamp, Unready, Workload};
 use crate::id::{ReleaseId, ServiceName, SlotId, Version};
 
 /// One attempt to make a release live, in flight.
@@ -59,6 +59,8 @@ pub enum Planned {
     Replace {
         /// Its size, frozen when the promotion began so that the gate does not move.
         slots: u16,
+        /// What an operator wanted of its limits then.
+        limits: Limits,
     },
     /// A running or warm workload of an earlier attempt stays.
     Keep {

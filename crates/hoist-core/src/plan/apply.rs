@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::id::{ServiceName, Version};
 use crate::limits::{DRAIN_LIMIT, WARM_LIMIT};
 use crate::model::{
-    App, BackStep, Millis, Outcome, Phase, ReplaceStep, Resize, ResizeStage, Retiring, RouterLife,
-    Serving, Standing, Timestamp, Workload,
+    App, BackStep, Millis, Outcome, Phase, Planned, PromotionKind, RenewalCause, ReplaceStep,
+    Resize, ResizeStage, Retiring, RouterLife, Serving, Standing, Timestamp, Workload,
 };
 
 use super::Transition;
@@ -46,17 +46,35 @@ pub fn apply(app: &mut App, transition: &Transition, at: Version, now: Timestamp
         } => {
             let release = app.serving.as_ref().map(|serving| serving.release.clone());
             // A newer wish than the one that failed stays.
-            if release.is_some_and(|release| size(app, &release, service) == *to) {
-                app.sizes.insert(service.clone(), *from);
+            if let Some(release) = release
+                && size(app, &release, service) == *to
+            {
+                // Where the manifest says so anyway, it stays the one that is followed.
+                app.sizes.remove(service);
+                if size(app, &release, service) != *from {
+                    app.sizes.insert(service.clone(), *from);
+                }
             }
             // What has begun may have started processes: they leave in order.
             if app.resizes.contains_key(service) {
                 begin_resize(app, service, *to, *from, at, now);
             }
         }
+        Transition::RenewalBegun { slot, life, .. } => {
+            super::renewal::begin(app, slot, life, RenewalCause::NotAlive, at, now);
+        }
+        Transition::RenewalAdvanced { slot, stage } => {
+            if let Some(renewal) = app.renewals.get_mut(slot) {
+                (renewal.stage, renewal.since, renewal.entered) = (*stage, at, now);
+            }
+        }
+        Transition::Renewed { slot } | Transition::RenewalFailed { slot, .. } => {
+            app.renewals.remove(slot);
+        }
         Transition::Stopped => app.standing = Standing::Stopped,
         Transition::Deleted => {}
     }
+    super::renewal::forget(app);
     forget_releases(app);
 }
 
@@ -84,6 +102,7 @@ pub(super) fn begin_resize(
         },
     );
     app.routes_since = at;
+    super::renewal::forget(app);
 }
 
 fn enter(app: &mut App, phase: &Phase, at: Version, now: Timestamp) {
@@ -154,6 +173,7 @@ fn turn_back(app: &mut App, step: BackStep, left: &Phase, at: Version, now: Time
                 workload.id,
                 Retiring {
                     release: workload.release,
+                    limits: workload.limits,
                     slots,
                     since: at,
                     warm_until: now,
@@ -183,6 +203,7 @@ fn end(app: &mut App, outcome: &Outcome) {
     if *outcome == Outcome::Succeeded {
         succeed(app);
     } else {
+        take_back_limits(app);
         app.failed = matches!(outcome, Outcome::Failed(_)) && app.serving.is_none();
         let bare = app
             .serving
@@ -193,6 +214,28 @@ fn end(app: &mut App, outcome: &Outcome) {
         }
     }
     app.promotion = None;
+}
+
+/// New limits are tried by a restart. Where it failed, those that serve are wanted again, unless others were asked for since.
+fn take_back_limits(app: &mut App) {
+    let Some(promotion) = &app.promotion else {
+        return;
+    };
+    if promotion.kind != PromotionKind::Restart {
+        return;
+    }
+    let old = |(name, planned): (&ServiceName, &Planned)| {
+        let Planned::Replace { limits, .. } = planned else {
+            return None;
+        };
+        let wanted = app.limits.get(name).copied().unwrap_or_default();
+        let before = serving(app, name)?.limits;
+        (wanted == *limits && before != wanted).then(|| (name.clone(), before))
+    };
+    let old: Vec<_> = promotion.services.iter().filter_map(old).collect();
+    for (name, limits) in old {
+        super::scale::set_limits(app, name, limits);
+    }
 }
 
 /// The target serves; what served before stays warm or, where nothing routes to it, is gone already.
@@ -227,6 +270,7 @@ fn succeed(app: &mut App) {
             let warm = if shrinking { Millis(0) } else { WARM_LIMIT };
             let retiring = Retiring {
                 release: workload.release.clone(),
+                limits: workload.limits,
                 slots: held(app, name),
                 since: app.routes_since,
                 warm_until: promotion.entered + warm,

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{AppName, ReleaseId, ServiceName, Version};
+use crate::id::{AppName, ReleaseId, ServiceName, SlotId, Version};
 use crate::limits::{DRAIN_LIMIT, PROMOTION_LIMIT};
 use crate::model::{
-    App, BackStep, Cancel, Millis, Phase, Planned, Promotion, PromotionKind, Reason, Release,
-    ResizeStage, Retiring, RouterLife, Standing, Strategy, Timestamp, Workload,
+    App, BackStep, Cancel, Life, Millis, Phase, Planned, Promotion, PromotionKind, Reason, Release,
+    RenewalCause, Retiring, RouterLife, Standing, Strategy, Timestamp, Workload,
 };
 
-use super::apply::{begin_resize, forget_releases};
+use super::apply::forget_releases;
 use super::resize::may_begin;
-use super::shape::{held, routed, service_of, serving, size, targets, withdrawn};
+use super::shape::{held, limits, retired, routed, service_of, serving, size, targets, withdrawn};
 
 /// Why a command was refused. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,10 +28,12 @@ pub enum CommandError {
     #[error("the app is being deleted")]
     Deleting,
     /// There is no such service.
-    #[error("there is no service `{service}`")]
+    #[error("there is no service `{service}`: the app has {}", names(known))]
     UnknownService {
         /// The name.
         service: ServiceName,
+        /// Those that there are.
+        known: Vec<ServiceName>,
     },
     /// Only what serves can be restarted.
     #[error("only the active release can be restarted, and {release} is not active")]
@@ -45,6 +47,28 @@ pub enum CommandError {
         /// The service.
         service: ServiceName,
     },
+    /// More processes than a service may have.
+    #[error("`{service}` cannot have {size} processes: the most is {most}")]
+    TooMany {
+        /// The service.
+        service: ServiceName,
+        /// What was asked for.
+        size: u16,
+        /// The limit.
+        most: u16,
+    },
+    /// The process is not one of those that serve and stay.
+    #[error("{}.{} is on its way in or out: only a process that serves is started again", slot.workload.service, slot.slot)]
+    NotStanding {
+        /// The process.
+        slot: SlotId,
+    },
+    /// Its restart is under way.
+    #[error("{}.{} is being started again already", slot.workload.service, slot.slot)]
+    AlreadyRenewing {
+        /// The process.
+        slot: SlotId,
+    },
     /// There is no promotion to cancel.
     #[error("no promotion is in flight")]
     NothingInFlight,
@@ -55,11 +79,25 @@ pub enum CommandError {
     #[error("too late to cancel: the new release serves already")]
     AlreadySwitched,
     /// It is stopped, or stopping.
-    #[error("the app is already stopped")]
+    #[error("the app is stopped already, or about to be")]
     AlreadyStopped,
+    /// It is not stopped.
+    #[error("the app runs already")]
+    AlreadyRunning,
+    /// One service cannot run while its app is stopped.
+    #[error("the app is stopped: it starts as a whole")]
+    IsStopped,
     /// It was never deployed.
     #[error("the app was never deployed: there is nothing to stop")]
     NeverDeployed,
+}
+
+fn names(known: &[ServiceName]) -> String {
+    let names: Vec<_> = known.iter().map(ToString::to_string).collect();
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
+    }
 }
 
 /// What a promotion may be told beside its target.
@@ -79,11 +117,14 @@ pub fn create(name: AppName, at: Version) -> App {
         routes_since: at,
         releases: BTreeMap::new(),
         sizes: BTreeMap::new(),
+        limits: BTreeMap::new(),
         standing: Standing::Up,
         serving: None,
         retiring: BTreeMap::new(),
         promotion: None,
         resizes: BTreeMap::new(),
+        renewals: BTreeMap::new(),
+        revived: BTreeMap::new(),
         promotion_limit: PROMOTION_LIMIT,
         router: RouterLife::default(),
         failed: false,
@@ -104,7 +145,13 @@ pub fn promote(
         let (promotion, target) = (promotion.number, promotion.target.clone());
         return Err(CommandError::InProgress { promotion, target });
     }
+    if kind == PromotionKind::Start && app.standing == Standing::Up && app.serving.is_some() {
+        return Err(CommandError::AlreadyRunning);
+    }
     if let Some(service) = &options.only {
+        if app.standing != Standing::Up {
+            return Err(CommandError::IsStopped);
+        }
         let active = app
             .serving
             .as_ref()
@@ -115,6 +162,7 @@ pub fn promote(
         if !target.services.contains_key(service) || !active.workloads.contains_key(service) {
             return Err(CommandError::UnknownService {
                 service: service.clone(),
+                known: target.services.keys().cloned().collect(),
             });
         }
     }
@@ -129,6 +177,7 @@ pub fn promote(
             Some((workload, slots)) => Planned::Keep { workload, slots },
             None => Planned::Replace {
                 slots: size(app, &target.id, name),
+                limits: limits(app, name),
             },
         };
         (name.clone(), planned)
@@ -171,23 +220,16 @@ fn reusable(
 ) -> Option<(Workload, u16)> {
     let wanted = target.services.get(name)?;
     let same = |workload: &Workload| {
-        service_of(app, workload).is_some_and(|service| {
-            service.fingerprint == wanted.fingerprint && service.routed == wanted.routed
-        })
+        workload.limits == limits(app, name)
+            && service_of(app, workload).is_some_and(|service| {
+                service.fingerprint == wanted.fingerprint && service.routed == wanted.routed
+            })
     };
     let warm = app
         .retiring
         .iter()
         .filter(|(id, retiring)| id.service == *name && now < retiring.warm_until);
-    let warm = warm.map(|(id, retiring)| {
-        (
-            Workload {
-                id: id.clone(),
-                release: retiring.release.clone(),
-            },
-            retiring.slots,
-        )
-    });
+    let warm = warm.map(|(id, retiring)| (retired(id, retiring), retiring.slots));
     let mut warm: Vec<_> = warm.filter(|(workload, _)| same(workload)).collect();
     warm.pop()
         .filter(|_| wanted.strategy == Strategy::Surge)
@@ -209,72 +251,29 @@ pub fn cancel(app: &mut App, cancel: Cancel, at: Version) -> Result<(), CommandE
     Ok(())
 }
 
-/// Changes sizes. What serves is resized at once; a promotion in flight takes the new size after the switch; a stopped
-/// or new app remembers it.
-pub fn resize(
+/// Starts one process that serves again: out of the route, drained, stopped, started in its slot, back through the gate.
+/// While a promotion is on its way to what serves next, it is that promotion's turn: refused.
+pub fn renew(
     app: &mut App,
-    sizes: &BTreeMap<ServiceName, u16>,
+    slot: &SlotId,
+    life: &Life,
     at: Version,
     now: Timestamp,
 ) -> Result<(), CommandError> {
     refuse_deleting(app)?;
-    for (name, size) in sizes {
-        check_size(app, name, *size)?;
+    if app.renewals.contains_key(slot) {
+        return Err(CommandError::AlreadyRenewing { slot: slot.clone() });
     }
-    for (name, to) in sizes {
-        app.sizes.insert(name.clone(), *to);
-        resize_serving(app, name, *to, at, now);
+    if !super::renewal::stands(app, slot) || app.standing != Standing::Up {
+        return Err(CommandError::NotStanding { slot: slot.clone() });
     }
+    if let Some(promotion) = app.promotion.as_ref().filter(|_| !may_begin(app)) {
+        let (promotion, target) = (promotion.number, promotion.target.clone());
+        return Err(CommandError::InProgress { promotion, target });
+    }
+    super::renewal::begin(app, slot, life, RenewalCause::Asked, at, now);
     app.generation = at;
     Ok(())
-}
-
-/// Begins a shrinking of what serves. `step` begins all others: a growth, for which something must be known of reality
-/// first, and what waits for a resize under way or for a switch.
-fn resize_serving(app: &mut App, name: &ServiceName, to: u16, at: Version, now: Timestamp) {
-    let slots = app
-        .serving
-        .as_ref()
-        .and_then(|serving| serving.slots.get(name));
-    let Some(slots) = slots.copied() else {
-        return;
-    };
-    match app
-        .resizes
-        .get(name)
-        .map(|resize| (resize.stage, resize.from, resize.to))
-    {
-        None if to < slots && may_begin(app) => begin_resize(app, name, slots, to, at, now),
-        // A growth that is no longer wanted ends at once; what it may have started leaves in order.
-        Some((ResizeStage::Growing, from, asked)) if to <= from => {
-            begin_resize(app, name, asked, to, at, now);
-        }
-        None | Some(_) => {}
-    }
-}
-
-fn check_size(app: &App, name: &ServiceName, size: u16) -> Result<(), CommandError> {
-    let active = app.serving.as_ref().map(|serving| &serving.release);
-    let next = app.promotion.as_ref().map(|promotion| &promotion.target);
-    let releases = active
-        .into_iter()
-        .chain(next)
-        .filter_map(|id| app.releases.get(id));
-    let mut known = releases
-        .clone()
-        .filter_map(|release| release.services.get(name))
-        .peekable();
-    if releases.count() > 0 && known.peek().is_none() {
-        return Err(CommandError::UnknownService {
-            service: name.clone(),
-        });
-    }
-    match size > 1 && known.any(|service| service.strategy == Strategy::Replace) {
-        true => Err(CommandError::Singleton {
-            service: name.clone(),
-        }),
-        false => Ok(()),
-    }
 }
 
 /// Stops an app until a user starts it: traffic leaves at once, requests finish, processes go, sizes stay.
@@ -306,7 +305,7 @@ pub fn delete(app: &mut App, at: Version, now: Timestamp) -> Result<(), CommandE
     Ok(())
 }
 
-fn refuse_deleting(app: &App) -> Result<(), CommandError> {
+pub(super) fn refuse_deleting(app: &App) -> Result<(), CommandError> {
     match app.standing {
         Standing::Deleting { .. } => Err(CommandError::Deleting),
         Standing::Up | Standing::Stopping { .. } | Standing::Stopped => Ok(()),
@@ -331,6 +330,7 @@ fn let_all_go(app: &mut App, at: Version, now: Timestamp) {
         let limit = service_of(app, &workload).map_or(DRAIN_LIMIT, |service| service.drain_limit);
         let retiring = Retiring {
             release: workload.release,
+            limits: workload.limits,
             slots,
             since: at,
             warm_until: now,
@@ -356,6 +356,8 @@ fn let_all_go(app: &mut App, at: Version, now: Timestamp) {
         serving.slots.clear();
     }
     app.resizes.clear();
+    app.renewals.clear();
+    app.revived.clear();
     app.generation = at;
     app.routes_since = at;
     forget_releases(app);

@@ -13,6 +13,7 @@ use crate::model::{
 
 use super::Action;
 use super::gate::stale;
+use super::renewal::must_stop;
 use super::shape::{
     held, held_by_engine, others, replaces, restoring, serving, targets, withdrawn,
 };
@@ -31,6 +32,9 @@ pub fn converge(app: &App, seen: &Observation) -> Vec<Action> {
     for (workload, slots) in due {
         actions.extend(hold(app, workload, *slots, seen));
     }
+    let restarts = app.renewals.iter();
+    let restarts = restarts.filter(|(slot, renewal)| must_stop(slot, renewal, seen));
+    actions.extend(restarts.map(|(slot, _)| Action::Restart { slot: slot.clone() }));
     // A workload of an attempt that is newer than this state is none of this state's business.
     let unwanted = held_by_engine(app, seen)
         .filter(|id| !wanted.contains_key(id) && !app.retiring.contains_key(id))

@@ -49,6 +49,7 @@ pub fn explain_waiting(waiting: &Waiting) -> String {
         Waiting::Gone { workloads, .. } => {
             format!("processes of {} to be gone", services(workloads))
         }
+        Waiting::Renewed { slot } => format!("{} to stop and start again", process(slot)),
         Waiting::Shrunk { service } => format!("the highest processes of {service} to be gone"),
     }
 }
@@ -64,6 +65,7 @@ pub fn waits_until(waiting: &Waiting) -> Option<Timestamp> {
         Waiting::Look { .. }
         | Waiting::ReleaseCommandStop
         | Waiting::Memory { .. }
+        | Waiting::Renewed { .. }
         | Waiting::Shrunk { .. } => None,
     }
 }

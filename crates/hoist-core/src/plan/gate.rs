@@ -67,6 +67,8 @@ pub(super) struct Begun {
     pub(super) entered: Timestamp,
     /// How long the wait may be; each service's own start limit when none.
     pub(super) limit: Option<Millis>,
+    /// Exits that its process had behind it then, and that do not count.
+    pub(super) restarts: u32,
 }
 
 /// Asks whether all slots passed.
@@ -81,6 +83,7 @@ pub(super) fn gate(
         since,
         entered,
         limit,
+        restarts,
     } = *begun;
     let blind = stale(seen, since, &[Part::Engine, Part::Probes]);
     let mut waiting = Vec::new();
@@ -94,7 +97,7 @@ pub(super) fn gate(
             continue;
         }
         if seen.engine.look > since
-            && let Some(reason) = hopeless(seen, &slot, since)
+            && let Some(reason) = hopeless(seen, &slot, since, restarts)
         {
             return Gate::Failed(reason);
         }
@@ -128,7 +131,7 @@ fn found(seen: &Observation, slot: &SlotId) -> Option<Unready> {
 }
 
 /// Why waiting for a slot does not help, if it does not.
-fn hopeless(seen: &Observation, slot: &SlotId, since: Version) -> Option<Reason> {
+fn hopeless(seen: &Observation, slot: &SlotId, since: Version, restarts: u32) -> Option<Reason> {
     if let Some(message) = seen.engine.refused.get(&slot.workload) {
         let (service, message) = (slot.workload.service.clone(), message.clone());
         return Some(Reason::Refused { service, message });
@@ -140,7 +143,10 @@ fn hopeless(seen: &Observation, slot: &SlotId, since: Version) -> Option<Reason>
         Health::Ready | Health::Unknown | Health::Unready(_) => return None,
     };
     let slot = slot.clone();
-    if let Some((times, exit)) = exits(process(seen, &slot)?) {
+    let exits = exits(process(seen, &slot)?)
+        .map(|(times, exit)| (times.saturating_sub(restarts), exit))
+        .filter(|(times, _)| *times > 0);
+    if let Some((times, exit)) = exits {
         if matches!(exit.cause, ExitCause::OutOfMemory | ExitCause::ExecFailed) {
             return Some(Reason::CannotRun { slot, exit });
         }

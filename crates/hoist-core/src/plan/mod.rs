@@ -18,28 +18,32 @@
 //! - No table is published before a look at the engine. After that one is due when it differs from the last, and when
 //!   an app's `routes_since` is newer than the running table.
 //! - What is under way shows: a release command or a workload whose start has been asked for and not answered is in the
-//!   engine's part (running; without slots), so that nothing ends beside it.
+//!   engine's part (running; without slots), so that nothing ends beside it. A process whose restart has been asked for
+//!   and not answered shows as stopping.
 
 mod apply;
 mod commands;
 mod converge;
 pub mod explain;
 mod gate;
+mod renewal;
 mod resize;
 mod retire;
 mod route;
+mod scale;
 mod shape;
 mod status;
 mod step;
 mod waiting;
 
-use crate::id::{ReleaseId, ServiceName, Version, WorkloadId};
-use crate::model::{Outcome, Phase, Reason, ResizeStage, Workload};
+use crate::id::{ReleaseId, ServiceName, SlotId, Version, WorkloadId};
+use crate::model::{Life, Outcome, Phase, Reason, RenewalStage, ResizeStage, Unready, Workload};
 
 pub use apply::apply;
-pub use commands::{CommandError, PromoteOptions, cancel, create, delete, promote, resize, stop};
+pub use commands::{CommandError, PromoteOptions, cancel, create, delete, promote, renew, stop};
 pub use converge::{converge, strays};
 pub use route::route;
+pub use scale::{Overruled, Scaling, overruled, resize, scale};
 pub use status::{AppStatus, status};
 pub use step::{due, runs_release_command, step};
 pub use waiting::{Part, Waiting};
@@ -109,6 +113,34 @@ pub enum Transition {
         /// Why.
         reason: Reason,
     },
+    /// A process no longer lives: it leaves the route, to be started again.
+    RenewalBegun {
+        /// Which.
+        slot: SlotId,
+        /// Its life that ends.
+        life: Life,
+        /// What its liveness check found.
+        found: Unready,
+    },
+    /// A renewal enters its next stage.
+    RenewalAdvanced {
+        /// The process.
+        slot: SlotId,
+        /// The stage.
+        stage: RenewalStage,
+    },
+    /// A process was started again and is ready.
+    Renewed {
+        /// Which.
+        slot: SlotId,
+    },
+    /// A process was started again and is not ready: its restart policy goes on with it.
+    RenewalFailed {
+        /// Which.
+        slot: SlotId,
+        /// Why it is not.
+        reason: Reason,
+    },
     /// The router began a new life: counts of requests from before are void.
     RouterChanged {
         /// What it calls itself.
@@ -134,6 +166,11 @@ pub enum Action {
     Remove {
         /// Which.
         id: WorkloadId,
+    },
+    /// Stop a process and start it again in its slot.
+    Restart {
+        /// Which.
+        slot: SlotId,
     },
     /// Start a promotion's release command, at most once for ever.
     RunReleaseCommand {

@@ -4,11 +4,11 @@
 use crate::id::{ServiceName, Slot, Version, WorkloadId};
 use crate::limits::{DRAIN_LIMIT, START_LIMIT};
 use crate::model::{
-    App, Observation, Phase, Reason, Resize, ResizeStage, Standing, Timestamp, Workload,
+    App, Observation, Phase, Planned, Reason, Resize, ResizeStage, Standing, Timestamp, Workload,
 };
 
 use super::gate::{Begun, Gate, gate, stale};
-use super::shape::{routed, service_of, serving, size};
+use super::shape::{memory_bytes, routed, service_of, serving, size};
 use super::step::{in_flight, unacknowledged};
 use super::waiting::{Part, Waiting};
 use super::{Transition, Verdict};
@@ -68,6 +68,15 @@ pub(super) fn first_stage(app: &App, workload: &Workload, from: u16, to: u16) ->
     }
 }
 
+/// Whether a promotion in flight replaces a service by one of that size: then what serves is left alone.
+fn comes_anyway(app: &App, name: &ServiceName, size: u16) -> bool {
+    let planned = app
+        .promotion
+        .as_ref()
+        .and_then(|promotion| promotion.services.get(name));
+    matches!(planned, Some(Planned::Replace { slots, .. }) if *slots == size)
+}
+
 /// Begins what is asked for and nothing is done about yet. A growth needs memory, and begins only when nothing is seen
 /// above the present size: a late process there is on its way out, and must not be taken for a new one.
 fn begin(app: &App, seen: &Observation) -> Verdict {
@@ -77,7 +86,8 @@ fn begin(app: &App, seen: &Observation) -> Verdict {
     let due = serving.workloads.iter().find_map(|(name, workload)| {
         let from = serving.slots.get(name).copied().unwrap_or(0);
         let to = size(app, &serving.release, name);
-        (!app.resizes.contains_key(name) && to != from).then_some((name, workload, from, to))
+        let due = !app.resizes.contains_key(name) && to != from && !comes_anyway(app, name, to);
+        due.then_some((name, workload, from, to))
     });
     let Some((name, workload, from, to)) = due else {
         return Verdict::Rest;
@@ -93,7 +103,7 @@ fn begin(app: &App, seen: &Observation) -> Verdict {
     if !shrunk(seen, workload, from, app.generation) {
         return Verdict::Wait(vec![Waiting::Shrunk { service }]);
     }
-    let each = service_of(app, workload).map_or(0, |service| service.memory_bytes);
+    let each = memory_bytes(app, workload);
     let needed_bytes = each.saturating_mul((to - from).into());
     match seen
         .engine
@@ -138,6 +148,7 @@ fn advance(
                 since: resize.since,
                 entered: resize.entered,
                 limit: None,
+                restarts: 0,
             };
             match gate(app, seen, &slots, &begun, now) {
                 Gate::Passed => Verdict::Go(Transition::Resized { service, from, to }),

@@ -125,7 +125,13 @@ fn serving_processes(app: &App, workload: &Workload, seen: &Observation) -> Rout
     };
     let mut endpoints = processes(workload, 1..=proven, true, seen);
     endpoints.extend(processes(workload, proven + 1..=growing, false, seen));
-    RouteTarget::Processes(endpoints)
+    // What is started again takes nothing new, and where nobody else can, requests wait for it.
+    endpoints.retain(|endpoint| !app.renewals.contains_key(&endpoint.slot));
+    let renewed = app.renewals.keys().any(|slot| slot.workload == workload.id);
+    match endpoints.is_empty() && renewed {
+        true => RouteTarget::Held,
+        false => RouteTarget::Processes(endpoints),
+    }
 }
 
 /// Slots that can take requests. Of a workload that passed the gate, one without a verdict can (`proven`): a rack that

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::id::{ServiceName, WorkloadId};
 use crate::model::{
-    App, BackStep, Observation, Phase, Planned, Promotion, ReplaceStep, Service, Strategy, Workload,
+    App, BackStep, Limits, Observation, Phase, Planned, Promotion, ReplaceStep, Retiring, Service,
+    Strategy, Workload,
 };
 
 /// A service as the release of a workload defines it.
@@ -32,6 +33,26 @@ pub(super) fn size(app: &App, release: &crate::id::ReleaseId, name: &ServiceName
     app.sizes.get(name).copied().or_else(count).unwrap_or(0)
 }
 
+/// What an operator wants of a service's limits.
+pub(super) fn limits(app: &App, name: &ServiceName) -> Limits {
+    app.limits.get(name).copied().unwrap_or_default()
+}
+
+/// The memory in bytes that one process of a workload may take; 0 when unlimited.
+pub(super) fn memory_bytes(app: &App, workload: &Workload) -> u64 {
+    let own = || service_of(app, workload).map(|service| service.memory_bytes);
+    workload.limits.memory_bytes.or_else(own).unwrap_or(0)
+}
+
+/// A workload on its way out.
+pub(super) fn retired(id: &WorkloadId, retiring: &Retiring) -> Workload {
+    Workload {
+        id: id.clone(),
+        release: retiring.release.clone(),
+        limits: retiring.limits,
+    }
+}
+
 /// The workload that a promotion means for a service, and its slots.
 pub(super) fn target(
     app: &App,
@@ -39,14 +60,22 @@ pub(super) fn target(
     name: &ServiceName,
 ) -> Option<(Workload, u16)> {
     Some(match promotion.services.get(name)? {
-        Planned::Replace { slots } => {
+        Planned::Replace { slots, limits } => {
             let id = WorkloadId {
                 app: app.name.clone(),
                 service: name.clone(),
                 attempt: promotion.number,
             };
             let release = promotion.target.clone();
-            (Workload { id, release }, *slots)
+            let limits = *limits;
+            (
+                Workload {
+                    id,
+                    release,
+                    limits,
+                },
+                *slots,
+            )
         }
         Planned::Keep { workload, slots } => (workload.clone(), *slots),
     })

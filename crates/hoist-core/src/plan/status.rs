@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::id::SlotId;
-use crate::model::{App, Observation, Phase, ResizeStage, Standing};
+use crate::model::{App, Observation, Phase, RenewalCause, ResizeStage, Standing};
 
 use super::gate::{Health, health};
 use super::shape::held;
@@ -21,6 +21,8 @@ pub enum AppStatus {
     RollingBack,
     /// Some of its processes are not ready.
     Degraded,
+    /// A user stops it: its processes finish what they have.
+    Stopping,
     /// A user stopped it.
     Stopped,
     /// A promotion failed and nothing serves.
@@ -38,6 +40,7 @@ impl AppStatus {
             Self::Updating => "updating",
             Self::RollingBack => "rolling-back",
             Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
             Self::Deleting => "deleting",
@@ -55,7 +58,8 @@ impl fmt::Display for AppStatus {
 pub fn status(app: &App, seen: &Observation) -> AppStatus {
     match app.standing {
         Standing::Deleting { .. } => return AppStatus::Deleting,
-        Standing::Stopping { .. } | Standing::Stopped => return AppStatus::Stopped,
+        Standing::Stopping { .. } => return AppStatus::Stopping,
+        Standing::Stopped => return AppStatus::Stopped,
         Standing::Up => {}
     }
     match (&app.promotion, &app.serving) {
@@ -70,7 +74,7 @@ pub fn status(app: &App, seen: &Observation) -> AppStatus {
     }
 }
 
-/// Whether all that serves is ready, growth that is under way aside.
+/// Whether all that serves is ready, growth that is under way and what somebody has started again aside.
 fn whole(app: &App, seen: &Observation) -> bool {
     let workloads = app.serving.iter().flat_map(|serving| &serving.workloads);
     let mut slots = workloads.flat_map(|(name, workload)| {
@@ -84,5 +88,9 @@ fn whole(app: &App, seen: &Observation) -> bool {
             slot,
         })
     });
-    slots.all(|slot| matches!(health(seen, &slot), Health::Ready | Health::Unknown))
+    let asked = |slot: &SlotId| {
+        let renewal = app.renewals.get(slot);
+        renewal.is_some_and(|renewal| renewal.cause == RenewalCause::Asked)
+    };
+    slots.all(|slot| asked(&slot) || matches!(health(seen, &slot), Health::Ready | Health::Unknown))
 }

@@ -9,11 +9,11 @@ use crate::model::{
 
 use super::gate::{Begun, Gate, gate, lost, stale};
 use super::shape::{
-    held, held_by_engine, kept, others, replaces, restoring, routed, serves, service_of, serving,
-    targets, withdrawn,
+    held, held_by_engine, kept, memory_bytes, others, replaces, restoring, retired, routed, serves,
+    service_of, serving, targets, withdrawn,
 };
 use super::waiting::{Part, Waiting};
-use super::{Transition, Verdict, resize, retire};
+use super::{Transition, Verdict, renewal, resize, retire};
 
 /// Decides the next transition of an app, or says what is waited for.
 pub fn step(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
@@ -27,7 +27,7 @@ pub fn step(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
         .promotion
         .as_ref()
         .map(|promotion| advance(app, promotion, seen, now));
-    let rest = [resize::step, retire::step, settle].map(|part| part(app, seen, now));
+    let rest = [renewal::step, resize::step, retire::step, settle].map(|part| part(app, seen, now));
     for verdict in promotion.into_iter().chain(rest) {
         match verdict {
             Verdict::Go(transition) => return Verdict::Go(transition),
@@ -48,6 +48,7 @@ pub fn due(app: &App, now: Timestamp) -> Option<Timestamp> {
         times.extend(promotion_times(app, promotion));
     }
     times.extend(resize::times(app));
+    times.extend(renewal::times(app));
     times.extend(
         app.retiring
             .values()
@@ -199,8 +200,7 @@ fn make_room(
     free_bytes: u64,
 ) -> Verdict {
     let warm = |(id, retiring): (&WorkloadId, &Retiring)| {
-        let (id, release) = (id.clone(), retiring.release.clone());
-        bytes(app, &Workload { id, release }, retiring.slots)
+        bytes(app, &retired(id, retiring), retiring.slots)
     };
     let free = || app.retiring.iter().filter(|(id, _)| !kept(app, id));
     let room = free().map(warm).fold(free_bytes, u64::saturating_add);
@@ -248,8 +248,7 @@ fn needed_bytes(app: &App, promotion: &Promotion) -> u64 {
 
 /// What the slots of a workload may take.
 fn bytes(app: &App, workload: &Workload, slots: u16) -> u64 {
-    let each = service_of(app, workload).map_or(0, |service| service.memory_bytes);
-    each.saturating_mul(slots.into())
+    memory_bytes(app, workload).saturating_mul(slots.into())
 }
 
 /// The decision that entered the promotion's phase.
@@ -258,6 +257,7 @@ fn begun(promotion: &Promotion, limit: Option<Millis>) -> Begun {
         since: promotion.since,
         entered: promotion.entered,
         limit,
+        restarts: 0,
     }
 }
 

@@ -64,6 +64,11 @@ pub enum Waiting {
         /// When it no longer waits; none when it must.
         until: Option<Timestamp>,
     },
+    /// A process to be stopped and started again.
+    Renewed {
+        /// Which.
+        slot: SlotId,
+    },
     /// The highest processes of a service to be gone.
     Shrunk {
         /// Which.

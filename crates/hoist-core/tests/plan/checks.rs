@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model::{
-    App, BackStep, Outcome, Phase, Planned, Reason, RouteTarget, Standing, Strategy, TaskStatus,
+    App, BackStep, Life, Outcome, Phase, Planned, Reason, RouteTarget, Standing, Strategy,
+    TaskStatus,
 };
 use hoist_core::plan::Transition;
 
@@ -104,7 +105,29 @@ impl Checks {
             Transition::Deleted => self.count("deleted"),
             Transition::Enter { phase } => self.entered(app, phase),
             Transition::RouterChanged { .. } => self.count("router changed"),
+            Transition::RenewalBegun { slot, life, .. } => self.revived(slot, life, engine),
+            Transition::Renewed { .. } => self.count("renewed"),
+            Transition::RenewalFailed { .. } => {
+                // What did not come back in time cannot answer.
+                self.count("renewal failed");
+                self.mourning.insert(name.clone());
+            }
             _ => {}
+        }
+    }
+
+    /// P10: only what no longer answers is started again by itself.
+    fn revived(&mut self, slot: &SlotId, life: &Life, engine: &Engine) {
+        self.count("revived");
+        let workload = engine.workloads.get(&slot.workload);
+        let process = workload.and_then(|workload| workload.slots.get(&slot.slot));
+        let same = process.filter(|process| process.started == life.started.0);
+        if same.is_some_and(|process| !process.deaf) {
+            let what = format!(
+                "{} {} is started again and answers",
+                slot.workload, slot.slot
+            );
+            self.fail("P10", what);
         }
     }
 
@@ -393,7 +416,7 @@ fn must_serve(app: &App, service: &ServiceName) -> bool {
     let stays = app.promotion.as_ref().is_none_or(|promotion| {
         routed(&promotion.target) && {
             match promotion.services.get(service) {
-                Some(Planned::Replace { slots } | Planned::Keep { slots, .. }) => *slots > 0,
+                Some(Planned::Replace { slots, .. } | Planned::Keep { slots, .. }) => *slots > 0,
                 None => false,
             }
         }

@@ -1,13 +1,13 @@
 //! What commands refuse, and the small answers beside `step`: each case by hand, without a world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hoist_core::id::{ReleaseId, ServiceName, Version, WorkloadId};
+use hoist_core::id::{ReleaseId, ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model::{
-    App, Cancel, Fingerprint, Millis, Observation, Phase, Planned, PromotionKind, Release, Service,
-    Serving, Standing, Strategy, TaskStatus, Timestamp, Workload,
+    App, Cancel, Fingerprint, Life, Limits, Millis, Observation, Phase, Planned, PromotionKind,
+    Release, Service, Serving, Standing, Strategy, TaskStatus, Timestamp, Workload,
 };
-use hoist_core::plan::{self, Action, AppStatus, CommandError, PromoteOptions, Verdict};
+use hoist_core::plan::{self, Action, AppStatus, CommandError, PromoteOptions, Scaling, Verdict};
 
 fn v(number: u64) -> Version {
     Version { epoch: 1, number }
@@ -59,6 +59,7 @@ fn serving_app() -> App {
             attempt: v(2),
         },
         release: release.id.clone(),
+        limits: Limits::default(),
     };
     let names = release.services.keys();
     let workloads = names
@@ -133,7 +134,8 @@ fn only_what_is_active_restarts() {
     assert_eq!(
         unknown,
         CommandError::UnknownService {
-            service: name("api")
+            service: name("api"),
+            known: vec![name("lone"), name("web"), name("worker")],
         }
     );
 }
@@ -161,6 +163,90 @@ fn nothing_to_cancel_or_stop() {
 }
 
 #[test]
+fn a_stopped_app_starts_as_a_whole_and_a_running_one_not_again() {
+    let again = refused(&serving_app(), |app| {
+        promote(app, release('A', 1), PromotionKind::Start, None)
+    });
+    assert_eq!(again, CommandError::AlreadyRunning);
+    let mut stopped = serving_app();
+    plan::stop(&mut stopped, v(10), NOW).expect("it stops");
+    let alone = refused(&stopped, |app| {
+        promote(app, release('A', 1), PromotionKind::Restart, Some("web"))
+    });
+    assert_eq!(alone, CommandError::IsStopped);
+    promote(&mut stopped, release('A', 1), PromotionKind::Restart, None).expect("all restart");
+}
+
+fn life() -> Life {
+    Life {
+        process: "0a1b2c3d4e5f".parse().expect("a process id"),
+        restarts: 0,
+        started: NOW,
+    }
+}
+
+fn slot_of(app: &App, service: &str, slot: u16) -> SlotId {
+    let serving = app.serving.as_ref().expect("it serves");
+    SlotId {
+        workload: serving.workloads[&name(service)].id.clone(),
+        slot,
+    }
+}
+
+#[test]
+fn only_what_serves_and_stays_is_started_again() {
+    let mut app = serving_app();
+    let (web, second) = (slot_of(&app, "web", 1), slot_of(&app, "web", 2));
+    let renew = |app: &mut App, slot: &SlotId| plan::renew(app, slot, &life(), v(10), NOW);
+    let beyond = refused(&app, |app| renew(app, &second));
+    assert_eq!(beyond, CommandError::NotStanding { slot: second });
+    renew(&mut app, &web).expect("a process that serves");
+    let twice = refused(&app, |app| renew(app, &web));
+    assert_eq!(twice, CommandError::AlreadyRenewing { slot: web.clone() });
+    let mut moving = serving_app();
+    promote(&mut moving, release('B', 2), PromotionKind::Promote, None).expect("it begins");
+    moving.promotion.as_mut().expect("in flight").phase = Phase::Shifting;
+    let busy = refused(&moving, |app| renew(app, &web));
+    assert!(matches!(busy, CommandError::InProgress { .. }), "{busy:?}");
+    let mut stopped = serving_app();
+    plan::stop(&mut stopped, v(10), NOW).expect("it stops");
+    let gone = refused(&stopped, |app| renew(app, &web));
+    assert_eq!(gone, CommandError::NotStanding { slot: web });
+}
+
+#[test]
+fn limits_wait_for_a_restart_and_numbers_go_back_to_the_manifest() {
+    let mut app = serving_app();
+    let limits = Limits {
+        memory_bytes: Some(512),
+        cpu_millicores: None,
+    };
+    let scaling = Scaling {
+        sizes: BTreeMap::from([(name("web"), 3)]),
+        limits: BTreeMap::from([(name("web"), limits)]),
+        ..Scaling::default()
+    };
+    let due = plan::scale(&mut app, &scaling, v(10), NOW).expect("it is recorded");
+    assert_eq!(due, BTreeSet::from([name("web")]));
+    let overruled = plan::overruled(&app, &release('B', 2));
+    let told: Vec<_> = overruled.iter().map(|one| (one.size, one.count)).collect();
+    assert_eq!(told, [(3, 1)]);
+    let back = Scaling {
+        from_manifest: BTreeSet::from([name("web")]),
+        ..Scaling::default()
+    };
+    let due = plan::scale(&mut app, &back, v(11), NOW).expect("it is given back");
+    assert!(due.is_empty(), "nothing runs with other limits: {due:?}");
+    assert!(app.sizes.is_empty() && app.limits.is_empty());
+    let many = Scaling {
+        sizes: BTreeMap::from([(name("web"), 1_001)]),
+        ..Scaling::default()
+    };
+    let refusal = refused(&app, |app| plan::scale(app, &many, v(12), NOW).map(drop));
+    assert!(matches!(refusal, CommandError::TooMany { .. }), "{refusal}");
+}
+
+#[test]
 fn a_switched_promotion_is_not_cancelled_but_superseded() {
     let mut app = serving_app();
     promote(&mut app, release('B', 2), PromotionKind::Promote, None).expect("a promotion begins");
@@ -185,7 +271,8 @@ fn sizes_are_checked_before_any_changes() {
     assert_eq!(
         ask(&[("web", 2), ("zebra", 1)]),
         CommandError::UnknownService {
-            service: name("zebra")
+            service: name("zebra"),
+            known: vec![name("lone"), name("web"), name("worker")],
         }
     );
     assert_eq!(

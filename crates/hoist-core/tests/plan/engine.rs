@@ -5,14 +5,11 @@ use std::net::SocketAddr;
 
 use hoist_core::id::{ProcessId, ReleaseId, ServiceName, Slot, SlotId, Version, WorkloadId};
 use hoist_core::model::{
-    EngineLook, Exit, ExitCause, Probe, Process, ProcessState, TaskStatus, Timestamp, Unready,
-    Workload,
+    EngineLook, Exit, ExitCause, Life, Probe, Process, ProcessState, TaskStatus, Timestamp,
+    Unready, Workload,
 };
 
 use crate::random::Random;
-
-/// One life of a process: which, and how often it was started again before.
-pub type Life = (ProcessId, u32);
 
 /// What processes of one service of one release do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +18,8 @@ pub enum Behaviour {
     Good(u64),
     /// Become ready, and die so many milliseconds later, again and again.
     DiesAfter(u64, u64),
+    /// Become ready, and no longer answer so many milliseconds later; running all the same.
+    Deaf(u64, u64),
     /// Exit with this status at once.
     Exits(i32),
     /// Run and never become ready.
@@ -43,13 +42,26 @@ pub struct SimProcess {
     pub restarts: u32,
     pub last_exit: Option<Exit>,
     pub started: u64,
+    /// It no longer answers.
+    pub deaf: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimState {
-    Running { since: u64 },
-    Exited { exit: Exit, again_at: u64 },
-    Stopping { gone_at: u64 },
+    Running {
+        since: u64,
+    },
+    Exited {
+        exit: Exit,
+        again_at: u64,
+    },
+    Stopping {
+        gone_at: u64,
+    },
+    /// It stops, and another one starts in its slot.
+    Restarting {
+        again_at: u64,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +85,8 @@ pub struct Engine {
     pub unrouted: Vec<(ReleaseId, ServiceName)>,
     pub memory_bytes: BTreeMap<(ReleaseId, ServiceName), u64>,
     pub memory_total_bytes: u64,
+    /// Restarts that were asked for and have not arrived: the rack knows of them.
+    pub restarts_under_way: BTreeMap<SlotId, u32>,
     /// In stories every stop takes this long.
     pub stop_ms: Option<u64>,
     /// In stories every release command takes this long.
@@ -160,6 +174,7 @@ impl Engine {
                     restarts: 0,
                     last_exit: None,
                     started: now,
+                    deaf: false,
                 };
                 new.push((slot, process));
             }
@@ -198,14 +213,42 @@ impl Engine {
         stopped
     }
 
+    /// Returns the slot when it was told to stop.
+    pub fn restart(
+        &mut self,
+        slot: &SlotId,
+        order: u64,
+        now: u64,
+        random: &mut Random,
+    ) -> Vec<SlotId> {
+        if !self.in_order(&slot.workload, order) {
+            return Vec::new();
+        }
+        let again_at = now + self.stop_time(random);
+        let held = self
+            .workloads
+            .get_mut(&slot.workload)
+            .and_then(|w| w.slots.get_mut(&slot.slot));
+        match held {
+            Some(process) if !leaves(process) => {
+                process.state = SimState::Restarting { again_at };
+                vec![slot.clone()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn stop_time(&self, random: &mut Random) -> u64 {
+        match self.stop_ms {
+            Some(ms) => ms,
+            None if random.permille(200) => random.below(8_000),
+            None => 0,
+        }
+    }
+
     fn stop(&mut self, slots: &[SlotId], now: u64, random: &mut Random) {
         for slot in slots {
-            let takes = match self.stop_ms {
-                Some(ms) => ms,
-                None if random.permille(200) => random.below(8_000),
-                None => 0,
-            };
-            let gone_at = now + takes;
+            let gone_at = now + self.stop_time(random);
             let held = self
                 .workloads
                 .get_mut(&slot.workload)
@@ -243,6 +286,17 @@ impl Engine {
                     };
                     deaths.push(Death { slot, was_ready });
                 }
+                if goes_deaf(process, behaviour, now) {
+                    process.deaf = true;
+                    let slot = SlotId {
+                        workload: id.clone(),
+                        slot: *slot,
+                    };
+                    deaths.push(Death {
+                        slot,
+                        was_ready: true,
+                    });
+                }
             }
         }
         self.workloads.retain(|_, w| !w.slots.is_empty());
@@ -262,8 +316,19 @@ impl Engine {
         };
         match self.behaviour(&workload.release, &slot.workload.service) {
             Behaviour::Good(after) | Behaviour::DiesAfter(after, _) => now >= since + after,
+            Behaviour::Deaf(after, _) => now >= since + after && !process.deaf,
             _ => false,
         }
+    }
+
+    /// Whether the liveness check of a slot has failed for long enough.
+    pub fn dead(&self, slot: &SlotId, now: u64) -> bool {
+        let workload = self.workloads.get(&slot.workload);
+        let process = workload.and_then(|workload| workload.slots.get(&slot.slot));
+        process.is_some_and(|process| {
+            process.deaf
+                && matches!(process.state, SimState::Running { since } if now > since + 2_000)
+        })
     }
 
     pub fn memory_free_bytes(&self) -> u64 {
@@ -278,8 +343,18 @@ impl Engine {
 
     pub fn look(&self, look: Version) -> EngineLook {
         let workloads = self.workloads.iter().map(|(id, w)| {
-            let slots = w.slots.iter().map(|(slot, p)| (*slot, report(p)));
-            (id.clone(), slots.collect())
+            let report = |(number, process): (&Slot, &SimProcess)| {
+                let slot = SlotId {
+                    workload: id.clone(),
+                    slot: *number,
+                };
+                let mut report = report(process);
+                if self.restarts_under_way.contains_key(&slot) {
+                    report.state = ProcessState::Stopping;
+                }
+                (*number, report)
+            };
+            (id.clone(), w.slots.iter().map(report).collect())
         });
         EngineLook {
             look,
@@ -316,7 +391,7 @@ impl Engine {
             (SimState::Running { .. }, _) => Probe::Unready(Unready::NotListening),
             _ => Probe::Unready(Unready::NotRunning),
         };
-        Some(((process.id.clone(), process.restarts), verdict))
+        Some((report(process).life(), verdict))
     }
 }
 
@@ -333,9 +408,10 @@ fn live(process: &mut SimProcess, behaviour: Behaviour, crash: bool, now: u64) -
                 Behaviour::Exits(code) => (age >= 50, false, code, ExitCause::Own),
                 Behaviour::OutOfMemory => (age >= 300, false, 137, ExitCause::OutOfMemory),
                 Behaviour::ExecFails => (true, false, 127, ExitCause::ExecFailed),
-                Behaviour::NeverReady | Behaviour::ListensElsewhere | Behaviour::Refused => {
-                    (false, false, 0, ExitCause::Own)
-                }
+                Behaviour::NeverReady
+                | Behaviour::ListensElsewhere
+                | Behaviour::Refused
+                | Behaviour::Deaf(..) => (false, false, 0, ExitCause::Own),
             };
             if !dies {
                 return None;
@@ -350,11 +426,37 @@ fn live(process: &mut SimProcess, behaviour: Behaviour, crash: bool, now: u64) -
         SimState::Exited { exit, again_at } if now >= again_at => {
             process.restarts += 1;
             process.last_exit = Some(exit);
-            process.state = SimState::Running { since: now };
-            process.started = now;
+            begin(process, now);
             None
         }
-        SimState::Exited { .. } | SimState::Stopping { .. } => None,
+        SimState::Restarting { again_at } if now >= again_at => {
+            begin(process, now);
+            None
+        }
+        SimState::Exited { .. } | SimState::Stopping { .. } | SimState::Restarting { .. } => None,
+    }
+}
+
+fn begin(process: &mut SimProcess, now: u64) {
+    process.state = SimState::Running { since: now };
+    process.started = now;
+    process.deaf = false;
+}
+
+/// Whether a process is told to stop, for good or to start again.
+pub fn leaves(process: &SimProcess) -> bool {
+    matches!(
+        process.state,
+        SimState::Stopping { .. } | SimState::Restarting { .. }
+    )
+}
+
+fn goes_deaf(process: &SimProcess, behaviour: Behaviour, now: u64) -> bool {
+    match (process.state, behaviour) {
+        (SimState::Running { since }, Behaviour::Deaf(after, later)) => {
+            !process.deaf && now >= since + after + later
+        }
+        _ => false,
     }
 }
 
@@ -375,7 +477,7 @@ fn report(process: &SimProcess) -> Process {
         state: match process.state {
             SimState::Running { .. } => ProcessState::Running,
             SimState::Exited { exit, .. } => ProcessState::Exited(exit),
-            SimState::Stopping { .. } => ProcessState::Stopping,
+            SimState::Stopping { .. } | SimState::Restarting { .. } => ProcessState::Stopping,
         },
         restarts: process.restarts,
         last_exit: process.last_exit,

@@ -2,13 +2,14 @@
 //! of it. `UPDATE_GOLDEN=1` writes the transcripts anew; they are reviewed as text.
 //!
 //! A story's lines: `release A web*2=good:500 worker=exits:1 +command`, `promote A`, `rollback A`, `restart [SERVICE]`,
-//! `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `stop`, `delete`, `memory N` (in MB, as `web^40`),
+//! `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `limit SERVICE=MB`, `give-back SERVICE`, `renew SERVICE.N`,
+//! `behave A SERVICE=BEHAVIOUR`, `stop`, `delete`, `memory N` (in MB, as `web^40`),
 //! `requests N`, `answered`, `rack dies MS`, `router dies`, `run MS`, `rest`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hoist_core::id::{AppName, ReleaseId, ServiceName};
+use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId};
 use hoist_core::model::{Cancel, Fingerprint, Millis, PromotionKind, Release, Service};
 use hoist_core::plan;
 
@@ -133,6 +134,12 @@ impl Story {
                 }
             }
             ["answered"] => self.world.router.in_flight.clear(),
+            ["behave", name, change] => {
+                let (name_of, behaviour) = change.split_once('=').expect("SERVICE=BEHAVIOUR");
+                let key = (self.releases[*name].id.clone(), service(name_of));
+                let behaviours = &mut self.world.engine.behaviours;
+                behaviours.insert(key, behaviour_of(behaviour));
+            }
             ["rack", "dies", ms] => self.world.kill_controller(number(ms)),
             ["router", "dies"] => {
                 self.world
@@ -162,6 +169,26 @@ impl Story {
             ["scale", change] => {
                 let (name, size) = change.split_once('=').expect("SERVICE=N");
                 users::resize_to(&mut self.world, &app, &service(name), number(size) as u16);
+            }
+            ["limit", change] => {
+                let (name, megabytes) = change.split_once('=').expect("SERVICE=MB");
+                users::limit_to(
+                    &mut self.world,
+                    &app,
+                    &service(name),
+                    Some(number(megabytes) << 20),
+                );
+            }
+            ["give-back", name] => {
+                users::limit_to(&mut self.world, &app, &service(name), None);
+            }
+            ["renew", process] => {
+                let listed = self.world.listed(&app);
+                let named = |(slot, _): &&(SlotId, _)| {
+                    format!("{}.{}", slot.workload.service, slot.slot) == *process
+                };
+                let (slot, life) = listed.iter().find(named).expect("a process");
+                users::renew_one(&mut self.world, &app, slot, life);
             }
             ["stop"] => users::said(&mut self.world, &app, "stop", plan::stop),
             ["delete"] => users::said(&mut self.world, &app, "delete", plan::delete),
@@ -264,6 +291,7 @@ fn behaviour_of(text: &str) -> Behaviour {
     match text.split(':').collect::<Vec<_>>().as_slice() {
         ["good", ms] => Behaviour::Good(number(ms)),
         ["dies", ms, later] => Behaviour::DiesAfter(number(ms), number(later)),
+        ["deaf", ms, later] => Behaviour::Deaf(number(ms), number(later)),
         ["exits", code] => Behaviour::Exits(number(code) as i32),
         ["never"] => Behaviour::NeverReady,
         ["elsewhere"] => Behaviour::ListensElsewhere,

@@ -193,6 +193,12 @@ fn promises_hold_under_faults() {
     for kind in kinds
         .into_iter()
         .chain(["stopped", "deleted", "replacing", "router changed"])
+        .chain([
+            "renewed",
+            "renewal failed",
+            "revived",
+            "restarted with limits",
+        ])
     {
         assert!(
             !many || outcomes.contains_key(kind),
@@ -267,6 +273,21 @@ fn p7_a_forgotten_release_command_is_caught() {
 #[test]
 fn p8_traffic_that_moves_before_the_gate_is_caught() {
     caught(Defect::ShiftsEarly, "P8");
+}
+
+#[test]
+fn p2_a_restart_that_does_not_wait_for_the_router_is_caught() {
+    caught(Defect::RestartsAtOnce, "P2");
+}
+
+#[test]
+fn p8_a_restart_that_skips_the_gate_is_caught() {
+    caught(Defect::RenewsWithoutGate, "P8");
+}
+
+#[test]
+fn p10_a_flake_that_counts_as_deafness_is_caught() {
+    caught(Defect::FlakeIsDeafness, "P10");
 }
 
 #[test]

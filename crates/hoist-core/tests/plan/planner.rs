@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hoist_core::id::{ServiceName, Version};
 use hoist_core::model::{
-    App, Observation, Outcome, Phase, Probe, ProcessState, Reason, RouteTarget, Timestamp,
+    App, Observation, Outcome, Phase, Probe, ProcessState, Reason, RenewalStage, RouteTarget,
+    Timestamp,
 };
 use hoist_core::plan::{self, Action, Transition, Verdict};
 
@@ -29,8 +30,14 @@ pub enum Defect {
     ForgetsCommands,
     /// P8: traffic moves before the gate.
     ShiftsEarly,
+    /// P2: a process is started again before the router has let go of it.
+    RestartsAtOnce,
+    /// P8: what was started again takes requests before the gate.
+    RenewsWithoutGate,
     /// P9: a probe that failed once counts as a death.
     FlakeIsDeath,
+    /// P10: a probe that failed once counts as a failed liveness check.
+    FlakeIsDeafness,
 }
 
 /// `step`, `apply`, `converge` and `route`, sound or not.
@@ -58,6 +65,16 @@ impl Planner {
             }
             Some(Defect::ShiftsEarly) => plan::step(app, &all_ready(seen), now),
             Some(Defect::FlakeIsDeath) => plan::step(app, &flakes_dead(seen), now),
+            Some(Defect::FlakeIsDeafness) => plan::step(app, &flakes_deaf(seen), now),
+            Some(Defect::RenewsWithoutGate) => {
+                let mut starting = app.renewals.iter();
+                let found = starting
+                    .find(|(_, renewal)| matches!(renewal.stage, RenewalStage::Starting { .. }));
+                found.map_or_else(
+                    || plan::step(app, seen, now),
+                    |(slot, _)| Verdict::Go(Transition::Renewed { slot: slot.clone() }),
+                )
+            }
             _ => plan::step(app, seen, now),
         }
     }
@@ -98,7 +115,12 @@ impl Planner {
             (seen.router.look, seen.router.version) = (far, far);
             seen.router.routed.clear();
         }
-        plan::converge(app, &seen)
+        let mut actions = plan::converge(app, &seen);
+        if self.defect == Some(Defect::RestartsAtOnce) {
+            let slots = app.renewals.keys().cloned();
+            actions.extend(slots.map(|slot| Action::Restart { slot }));
+        }
+        actions
     }
 
     pub fn route(&mut self, app: &App, seen: &Observation) -> BTreeMap<ServiceName, RouteTarget> {
@@ -131,6 +153,17 @@ fn all_ready(seen: &Observation) -> Observation {
     let mut seen = seen.clone();
     for probe in seen.probes.slots.values_mut() {
         *probe = Probe::Ready;
+    }
+    seen
+}
+
+/// As if every process that failed a probe had failed its liveness check.
+fn flakes_deaf(seen: &Observation) -> Observation {
+    let mut seen = seen.clone();
+    for (slot, probe) in &seen.probes.slots {
+        if let Probe::Unready(found) = probe {
+            seen.probes.dead.insert(slot.clone(), found.clone());
+        }
     }
     seen
 }

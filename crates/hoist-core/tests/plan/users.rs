@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hoist_core::id::{AppName, ReleaseId, ServiceName};
+use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId};
 use hoist_core::model::{
-    App, Cancel, Fingerprint, Millis, PromotionKind, Release, Service, Standing, Strategy,
+    App, Cancel, Fingerprint, Life, Limits, Millis, PromotionKind, Release, Service, Standing,
+    Strategy,
 };
-use hoist_core::plan::{self, PromoteOptions};
+use hoist_core::plan::{self, PromoteOptions, Scaling};
 
 use crate::engine::{Behaviour, Engine};
 use crate::random::Random;
@@ -145,7 +146,8 @@ fn release(
 
 fn behaviour(random: &mut Random, mortal: bool) -> Behaviour {
     match random.below(100) {
-        0..75 => Behaviour::Good(random.below(4_000)),
+        0..72 => Behaviour::Good(random.below(4_000)),
+        72..75 if mortal => Behaviour::Deaf(random.below(3_000), random.between(500, 20_000)),
         75..80 if mortal => Behaviour::DiesAfter(random.below(3_000), random.between(500, 20_000)),
         80..84 => Behaviour::Exits(1),
         84..88 => Behaviour::NeverReady,
@@ -181,6 +183,8 @@ pub fn act(world: &mut World) {
                 promote(world, &name, PromotionKind::Promote);
             }
             46..60 => resize(world, &name),
+            64..72 => renew(world, &name),
+            72..75 => limit(world, &name),
             60..63 => said(world, &name, "stop", plan::stop),
             63..64 => said(world, &name, "delete", plan::delete),
             _ => {}
@@ -287,6 +291,75 @@ fn resize(world: &mut World, name: &AppName) {
     let most = if strategy == Strategy::Replace { 1 } else { 4 };
     let size = world.random.between(0, most) as u16;
     resize_to(world, name, &service, size);
+}
+
+fn renew(world: &mut World, name: &AppName) {
+    let listed = world.listed(name);
+    if let Some((slot, life)) = world.random.pick(&listed).cloned() {
+        renew_one(world, name, &slot, &life);
+    }
+}
+
+pub fn renew_one(world: &mut World, name: &AppName, slot: &SlotId, life: &Life) {
+    if world.commit(name, |app, at, now| {
+        plan::renew(app, slot, life, at, now).is_ok()
+    }) {
+        world.say(format!("{name} ps stop {} {}", slot.workload, slot.slot));
+    }
+}
+
+fn limit(world: &mut World, name: &AppName) {
+    let Some(app) = world.apps.get(name) else {
+        return;
+    };
+    let services = app.releases.values().flat_map(|release| &release.services);
+    let services: Vec<_> = services.map(|(name, _)| name.clone()).collect();
+    let Some(service) = world.random.pick(&services).cloned() else {
+        return;
+    };
+    let bytes = 1 + world.random.below(200);
+    let back = world.random.permille(300);
+    limit_to(world, name, &service, (!back).then_some(bytes));
+}
+
+/// Sets the memory of a service, or gives size and memory back to the manifest, and restarts it where that is due.
+pub fn limit_to(world: &mut World, name: &AppName, service: &ServiceName, bytes: Option<u64>) {
+    let limits = Limits {
+        memory_bytes: bytes,
+        cpu_millicores: None,
+    };
+    let mut scaling = Scaling::default();
+    match bytes {
+        Some(_) => drop(scaling.limits.insert(service.clone(), limits)),
+        None => drop(scaling.from_manifest.insert(service.clone())),
+    }
+    let mut restarts = false;
+    let done = world.commit(name, |app, at, now| {
+        let Ok(due) = plan::scale(app, &scaling, at, now) else {
+            return false;
+        };
+        let active = app.serving.as_ref().map(|serving| &serving.release);
+        let active = active.and_then(|id| app.releases.get(id)).cloned();
+        let (Some(target), Some(only)) = (active, due.into_iter().next()) else {
+            return true;
+        };
+        restarts = true;
+        let options = PromoteOptions {
+            limit: None,
+            only: Some(only),
+        };
+        plan::promote(app, target, PromotionKind::Restart, options, at, now).is_ok()
+    });
+    if !done {
+        return;
+    }
+    if restarts {
+        world.checks.count("restarted with limits");
+    }
+    match bytes {
+        Some(bytes) => world.say(format!("{name} scale {service} to {bytes} bytes each")),
+        None => world.say(format!("{name} scale {service} by the manifest")),
+    }
 }
 
 pub fn resize_to(world: &mut World, name: &AppName, service: &ServiceName, size: u16) {

@@ -1,6 +1,6 @@
 //! Decisions and acts as lines of a history.
 
-use hoist_core::model::{App, Outcome, Phase, RouteTarget};
+use hoist_core::model::{App, Limits, Outcome, Phase, RenewalStage, RouteTarget};
 use hoist_core::plan::{Action, Transition, Waiting, explain};
 
 use crate::router::Table;
@@ -54,6 +54,26 @@ pub fn transition(transition: &Transition) -> String {
                 explain::explain_reason(reason)
             )
         }
+        Transition::RenewalBegun { slot, found, .. } => format!(
+            "starts {} {} again: it {}",
+            slot.workload,
+            slot.slot,
+            explain::explain_unready(found)
+        ),
+        Transition::RenewalAdvanced { slot, stage } => {
+            let stage = match stage {
+                RenewalStage::Starting { .. } => "Starting".to_owned(),
+                stage => format!("{stage:?}"),
+            };
+            format!("renews {} {}: {stage}", slot.workload, slot.slot)
+        }
+        Transition::Renewed { slot } => format!("renewed {} {}", slot.workload, slot.slot),
+        Transition::RenewalFailed { slot, reason } => format!(
+            "renewal of {} {} failed: {}",
+            slot.workload,
+            slot.slot,
+            explain::explain_reason(reason)
+        ),
         Transition::RouterChanged { incarnation } => format!("takes note of router {incarnation}"),
         Transition::Stopped => "stopped".to_owned(),
         Transition::Deleted => "deleted".to_owned(),
@@ -78,6 +98,7 @@ pub fn action(action: &Action) -> String {
     match action {
         Action::Apply { workload, slots } => format!("apply {} x{slots}", workload.id),
         Action::Remove { id } => format!("remove {id}"),
+        Action::Restart { slot } => format!("restart {} {}", slot.workload, slot.slot),
         Action::RunReleaseCommand { promotion, release } => {
             format!("run release command of {release} for {promotion}")
         }
@@ -115,10 +136,18 @@ pub fn app(app: &App) -> Vec<String> {
         lines.push(format!("  active {}", serving.release));
         for (name, workload) in &serving.workloads {
             let slots = serving.slots.get(name).copied().unwrap_or(0);
-            lines.push(format!(
+            let mut line = format!(
                 "  {name} {} of {} x{slots}",
                 workload.id.attempt, workload.release
-            ));
+            );
+            if let Limits {
+                memory_bytes: Some(bytes),
+                ..
+            } = workload.limits
+            {
+                line.push_str(&format!(" with {} MB", bytes >> 20));
+            }
+            lines.push(line);
         }
     }
     for (id, retiring) in &app.retiring {

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hoist_core::id::{AppName, SlotId, Version};
 use hoist_core::model::{
-    App, EngineLook, Observation, Probe, ProbeLook, Release, RouterLook, TaskStatus, Timestamp,
+    App, EngineLook, Life, Observation, Probe, ProbeLook, Release, RouterLook, TaskStatus,
+    Timestamp, Unready,
 };
 use hoist_core::plan::{self, Action, Transition, Verdict};
 
 use crate::checks::Checks;
-use crate::engine::{Engine, Life, SimState};
+use crate::engine::{Engine, leaves};
 use crate::planner::{Defect, Planner};
 use crate::random::Random;
 use crate::router::{Router, Table};
@@ -36,8 +37,16 @@ enum Mail {
     Act(Action),
     Publish(Table),
     Engine(EngineLook),
-    Probes(Version, BTreeMap<SlotId, (Life, Probe)>),
+    Probes(Version, BTreeMap<SlotId, Asked>),
     Router(RouterLook),
+}
+
+/// What a probe found of one life, and whether that is dead by its liveness check.
+#[derive(Debug, Clone)]
+struct Asked {
+    life: Life,
+    probe: Probe,
+    dead: bool,
 }
 
 /// What the controller remembers; its death loses it.
@@ -45,7 +54,7 @@ enum Mail {
 struct Controller {
     down_until: u64,
     seen: Observation,
-    probes: BTreeMap<SlotId, (Life, Probe)>,
+    probes: BTreeMap<SlotId, Asked>,
     published: Option<Table>,
 }
 
@@ -187,6 +196,10 @@ impl World {
     fn post(&mut self, late: u64, mail: Mail) {
         self.orders += 1;
         let (at, order) = (self.now + late, self.orders);
+        if let Mail::Act(Action::Restart { slot }) = &mail {
+            let under_way = &mut self.engine.restarts_under_way;
+            *under_way.entry(slot.clone()).or_default() += 1;
+        }
         self.mail.insert((at, order), (order, mail));
     }
 
@@ -231,7 +244,7 @@ impl World {
         self.deliver();
     }
 
-    fn probe_all(&mut self) -> BTreeMap<SlotId, (Life, Probe)> {
+    fn probe_all(&mut self) -> BTreeMap<SlotId, Asked> {
         let mut found = BTreeMap::new();
         for (id, workload) in &self.engine.workloads {
             for number in workload.slots.keys() {
@@ -242,13 +255,14 @@ impl World {
                 if self.random.permille(self.faults.probe_misses) {
                     continue;
                 }
-                let Some((incarnation, mut probe)) = self.engine.probe(&slot, self.now) else {
+                let Some((life, mut probe)) = self.engine.probe(&slot, self.now) else {
                     continue;
                 };
                 if self.random.permille(self.faults.probe_flakes) {
-                    probe = Probe::Unready(hoist_core::model::Unready::NotListening);
+                    probe = Probe::Unready(Unready::NotListening);
                 }
-                found.insert(slot, (incarnation, probe));
+                let dead = self.engine.dead(&slot, self.now);
+                found.insert(slot, Asked { life, probe, dead });
             }
         }
         found
@@ -284,19 +298,15 @@ impl World {
     /// A verdict counts only for the incarnation that the engine part names.
     fn join_probes(&mut self) {
         let Controller { seen, probes, .. } = &mut self.controller;
-        let same = |slot: &SlotId, (id, restarts): &Life| {
+        let same = |slot: &SlotId, life: &Life| {
             let slots = seen.engine.workloads.get(&slot.workload);
             let process = slots.and_then(|slots| slots.get(&slot.slot));
-            process.is_some_and(|process| process.id == *id && process.restarts == *restarts)
+            process.is_some_and(|process| process.life() == *life)
         };
-        let slots = probes.iter().filter(|(slot, (life, _))| same(slot, life));
-        let slots = slots
-            .map(|(slot, (_, probe))| (slot.clone(), probe.clone()))
-            .collect();
-        seen.probes = ProbeLook {
-            look: seen.probes.look,
-            slots,
-        };
+        let asked = probes
+            .iter()
+            .filter(|(slot, asked)| same(slot, &asked.life));
+        seen.probes = looked(seen.probes.look, asked);
     }
 
     fn act(&mut self, action: &Action, order: u64) {
@@ -306,6 +316,14 @@ impl World {
                     .apply(workload, *slots, order, self.now, &mut self.random)
             }
             Action::Remove { id } => self.engine.remove(id, order, self.now, &mut self.random),
+            Action::Restart { slot } => {
+                let under_way = &mut self.engine.restarts_under_way;
+                if let Some(count) = under_way.get_mut(slot) {
+                    *count -= 1;
+                }
+                under_way.retain(|_, count| *count > 0);
+                self.engine.restart(slot, order, self.now, &mut self.random)
+            }
             Action::RunReleaseCommand { promotion, release } => {
                 self.run_command(*promotion, release);
                 Vec::new()
@@ -491,6 +509,19 @@ impl World {
         }
     }
 
+    /// What the controller saw of an app's processes last, as a user would read it.
+    pub fn listed(&self, app: &AppName) -> Vec<(SlotId, Life)> {
+        let workloads = self.controller.seen.engine.workloads.iter();
+        let own = workloads.filter(|(id, _)| id.app == *app);
+        let each = own.flat_map(|(id, slots)| {
+            slots.iter().map(|(slot, process)| {
+                let (workload, slot) = (id.clone(), *slot);
+                (SlotId { workload, slot }, process.life())
+            })
+        });
+        each.collect()
+    }
+
     /// How an app is, in one word and by the controller's last look.
     pub fn status(&self, app: &App) -> plan::AppStatus {
         plan::status(app, &self.controller.seen)
@@ -501,14 +532,7 @@ impl World {
         let look = self.draw();
         let truth = Observation {
             engine: self.engine.look(look),
-            probes: ProbeLook {
-                look,
-                slots: self
-                    .probe_all()
-                    .into_iter()
-                    .map(|(slot, (_, probe))| (slot, probe))
-                    .collect(),
-            },
+            probes: looked(look, &self.probe_all()),
             router: self.router.look(look),
         };
         for app in self.apps.values() {
@@ -557,6 +581,24 @@ impl World {
     }
 }
 
+/// As the planner gets it.
+fn looked<'a>(
+    look: Version,
+    asked: impl IntoIterator<Item = (&'a SlotId, &'a Asked)>,
+) -> ProbeLook {
+    let mut found = ProbeLook {
+        look,
+        ..ProbeLook::default()
+    };
+    for (slot, asked) in asked {
+        found.slots.insert(slot.clone(), asked.probe.clone());
+        if asked.dead {
+            found.dead.insert(slot.clone(), Unready::NotListening);
+        }
+    }
+    found
+}
+
 pub fn exists(engine: &Engine, slot: &SlotId) -> bool {
     engine
         .workloads
@@ -570,5 +612,5 @@ pub fn stays(engine: &Engine, slot: &SlotId) -> bool {
         .workloads
         .get(&slot.workload)
         .and_then(|workload| workload.slots.get(&slot.slot));
-    process.is_some_and(|process| !matches!(process.state, SimState::Stopping { .. }))
+    process.is_some_and(|process| !leaves(process))
 }

@@ -6,9 +6,13 @@ use axum::Router;
 use hoist_api::endpoints as e;
 use hoist_api::types as wire;
 use hoist_core::id::{AppName, ServiceName};
+use hoist_core::limits::CPU_MILLICORES_MAX;
+use hoist_core::model::Limits;
+use hoist_core::plan::Scaling;
 
 use super::call::{JsonCall, json, parse};
 use super::promotions::if_busy;
+use crate::commands::{ScaleEffect, ScaleWish};
 use crate::error::RackError;
 use crate::rack::Rack;
 
@@ -97,14 +101,47 @@ async fn services(
 
 async fn scale(
     JsonCall { call, body }: JsonCall<e::ScaleUpdate>,
-) -> Result<wire::List<wire::Service>, RackError> {
+) -> Result<wire::Scaled, RackError> {
     let name = parse(&call.path.app)?;
-    let sizes = body
-        .sizes
-        .iter()
-        .map(|(service, size)| Ok((parse(service)?, *size)));
-    let sizes = sizes.collect::<Result<_, RackError>>()?;
-    call.rack.scale(&name, sizes, &call.actor).await?;
+    let outcome = call.rack.scale(&name, wish(&body)?, &call.actor).await?;
     let entry = call.rack.app(&name)?;
-    Ok(wire::List::whole(call.rack.service_views(&entry)))
+    let promotion = outcome.promotion.as_ref();
+    Ok(wire::Scaled {
+        items: call.rack.service_views(&entry),
+        next: None,
+        effect: match outcome.effect {
+            ScaleEffect::Now => wire::ScaleEffect::Now,
+            ScaleEffect::FirstDeploy => wire::ScaleEffect::FirstDeploy,
+            ScaleEffect::Start => wire::ScaleEffect::Start,
+        },
+        promotion: promotion.map(|promotion| call.rack.promotion_view(promotion)),
+    })
+}
+
+fn wish(body: &wire::ScaleRequest) -> Result<ScaleWish, RackError> {
+    let sizes = body.sizes.iter();
+    let sizes = sizes.map(|(service, size)| Ok((parse(service)?, *size)));
+    let limits = body.limits.iter().map(|(service, limits)| {
+        let service: ServiceName = parse(service)?;
+        let cpu_millicores = limits.cpu_millicores;
+        if cpu_millicores.is_some_and(|cpu| cpu > CPU_MILLICORES_MAX) {
+            let text = format!("`{service}` cannot have more than {CPU_MILLICORES_MAX} millicores");
+            return Err(RackError::Invalid(text));
+        }
+        let memory_bytes = limits.memory_bytes;
+        let limits = Limits {
+            cpu_millicores,
+            memory_bytes,
+        };
+        Ok((service, limits))
+    });
+    let from_manifest = body.from_manifest.iter().map(|service| parse(service));
+    Ok(ScaleWish {
+        scaling: Scaling {
+            sizes: sizes.collect::<Result<_, RackError>>()?,
+            limits: limits.collect::<Result<_, RackError>>()?,
+            from_manifest: from_manifest.collect::<Result<_, RackError>>()?,
+        },
+        all_from_manifest: body.all_from_manifest,
+    })
 }

@@ -14,7 +14,8 @@ use hoist_core::id::{AppName, ServiceName};
 
 use super::call::{Call, JsonCall, json, parse, raw};
 use super::stream::{self, Sink};
-use super::views::{Machine, event_view, process_view};
+use super::views::{Machine, event_view, one_off_view, process_view};
+use crate::commands::Found;
 use crate::error::RackError;
 use crate::logs::{self, Filter};
 use crate::rack::Rack;
@@ -29,6 +30,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     let router = json::<e::ProcessList, _, _>(router, list);
+    let router = json::<e::ProcessGet, _, _>(router, get);
+    let router = json::<e::ProcessStop, _, _>(router, stop);
     let router = json::<e::EventList, _, _>(router, events);
     raw::<e::LogStream, _, _>(router, stream_logs)
 }
@@ -40,7 +43,31 @@ async fn list(
     let machine = Machine::read();
     let views = call.rack.processes(&app).await?;
     let items = views.iter().map(|view| process_view(&app, view, &machine));
-    Ok(wire::List::whole(items.collect()))
+    let one_offs = call.rack.one_offs(&app)?;
+    let one_offs = one_offs.iter().map(|record| one_off_view(record, &machine));
+    Ok(wire::List::whole(items.chain(one_offs).collect()))
+}
+
+async fn get(JsonCall { call, .. }: JsonCall<e::ProcessGet>) -> Result<wire::Process, RackError> {
+    let app: AppName = parse(&call.path.app)?;
+    let found = call.rack.process(&app, &call.path.process).await?;
+    Ok(found_view(&app, &found))
+}
+
+async fn stop(JsonCall { call, .. }: JsonCall<e::ProcessStop>) -> Result<wire::Process, RackError> {
+    let app: AppName = parse(&call.path.app)?;
+    let stopped = call
+        .rack
+        .stop_process(&app, &call.path.process, &call.actor);
+    Ok(found_view(&app, &stopped.await?))
+}
+
+fn found_view(app: &AppName, found: &Found) -> wire::Process {
+    let machine = Machine::read();
+    match found {
+        Found::OfService(view) => process_view(app, view, &machine),
+        Found::OneOff(record) => one_off_view(record, &machine),
+    }
 }
 
 async fn events(

@@ -1,19 +1,23 @@
 //! From records to what crosses the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hoist_api::time::Time;
 use hoist_api::types as wire;
-use hoist_core::id::{AppName, ReleaseId};
-use hoist_core::model::{Planned, Promotion, Strategy, Timestamp};
+use hoist_core::id::{AppName, ReleaseId, ServiceName};
+use hoist_core::manifest::Service;
+use hoist_core::model::{App, Promotion, Timestamp};
 use hoist_core::plan;
 
+use super::planned::planned_services;
 use crate::commands::ProcessView;
 use crate::control;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::secrets::Env;
-use crate::store::{AppEntry, BuildRecord, BuildStatus, Event, PromotionRecord, ReleaseRecord};
+use crate::store::{
+    AppEntry, BuildRecord, BuildStatus, Event, OneOffRecord, PromotionRecord, ReleaseRecord,
+};
 
 pub(super) fn time(at: Timestamp) -> Time {
     Time(at.0)
@@ -69,7 +73,7 @@ impl Rack {
         let seen = self.controller.last_seen(&app.name);
         let urls = self.urls(entry);
         let Some(serving) = &app.serving else {
-            return Vec::new();
+            return self.asked_views(app);
         };
         let release = app.releases.get(&serving.release);
         let services = release
@@ -117,16 +121,26 @@ impl Rack {
                     reason: resize.reason.clone(),
                 });
                 let resize = under_way.or(asked).or(ended);
+                let detail = self.releases.known(&serving.release);
+                let own = detail
+                    .as_ref()
+                    .and_then(|detail| detail.manifest.service(name));
                 wire::Service {
-                    name: name.to_string(),
-                    desired: app.sizes.get(name).copied().unwrap_or(service.count),
                     running: running as u16,
                     ready: ready.count() as u16,
                     url: urls.get(name.as_str()).cloned(),
                     resize,
+                    ..asked_view(app, name, Some(service.count), own)
                 }
             })
             .collect()
+    }
+
+    /// What was asked for of an app that was never deployed.
+    fn asked_views(&self, app: &App) -> Vec<wire::Service> {
+        let names: BTreeSet<_> = app.sizes.keys().chain(app.limits.keys()).collect();
+        let view = |name: &ServiceName| asked_view(app, name, None, None);
+        names.into_iter().map(view).collect()
     }
 
     pub(super) async fn release_view(
@@ -196,9 +210,44 @@ impl Rack {
                 .collect(),
             phases: phases(record),
             services: live.map_or(Vec::new(), |(entry, promotion)| {
-                planned_services(entry, promotion)
+                planned_services(entry, promotion, &self.controller.last_seen(&record.app))
             }),
         }
+    }
+}
+
+/// What is asked of a service, and who says so.
+fn asked_view(
+    app: &App,
+    name: &ServiceName,
+    count: Option<u16>,
+    own: Option<&Service>,
+) -> wire::Service {
+    let owner = |by_operator: bool| match by_operator {
+        true => wire::Owner::Operator,
+        false => wire::Owner::Manifest,
+    };
+    let size = app.sizes.get(name).copied();
+    let limits = app.limits.get(name).copied().unwrap_or_default();
+    wire::Service {
+        name: name.to_string(),
+        desired: size.or(count).unwrap_or(0),
+        running: 0,
+        ready: 0,
+        url: None,
+        owner: owner(size.is_some()),
+        manifest_count: count,
+        cpu_millicores: limits
+            .cpu_millicores
+            .or(own.map(|own| own.cpu_millicores))
+            .unwrap_or(0),
+        cpu_owner: owner(limits.cpu_millicores.is_some()),
+        memory_bytes: limits
+            .memory_bytes
+            .or(own.map(|own| own.memory_bytes))
+            .unwrap_or(0),
+        memory_owner: owner(limits.memory_bytes.is_some()),
+        resize: None,
     }
 }
 
@@ -216,32 +265,6 @@ fn phases(record: &PromotionRecord) -> Vec<wire::PhaseTime> {
         .map(|((name, began), end)| wire::PhaseTime {
             name: wire::PhaseName::from_word(name),
             milliseconds: end.saturating_sub(*began),
-        })
-        .collect()
-}
-
-fn planned_services(entry: &AppEntry, promotion: &Promotion) -> Vec<wire::PlannedService> {
-    let release = entry.app.releases.get(&promotion.target);
-    promotion
-        .services
-        .iter()
-        .map(|(name, planned)| {
-            let service = release.and_then(|release| release.services.get(name));
-            let (plan, desired) = match planned {
-                Planned::Replace { slots, .. } => (wire::Plan::Replace, *slots),
-                Planned::Keep { slots, .. } => (wire::Plan::Keep, *slots),
-            };
-            let strategy = match service.map(|service| service.strategy) {
-                Some(Strategy::Replace) => wire::Strategy::Replace,
-                Some(Strategy::Surge) | None => wire::Strategy::Surge,
-            };
-            wire::PlannedService {
-                name: name.to_string(),
-                plan,
-                strategy,
-                desired,
-                ready: 0,
-            }
         })
         .collect()
 }
@@ -352,6 +375,37 @@ pub(super) fn process_view(app: &AppName, view: &ProcessView, machine: &Machine)
             .into_iter()
             .collect(),
         detail: None,
+        renewal: view.renewal.as_ref().map(|renewal| wire::Renewal {
+            began: time(renewal.began),
+            ended: renewal.ended.map(time),
+            reason: renewal.reason.clone(),
+        }),
+    }
+}
+
+/// A one-off that runs. What it uses is not measured.
+pub(super) fn one_off_view(record: &OneOffRecord, machine: &Machine) -> wire::Process {
+    wire::Process {
+        id: record.id.to_string(),
+        app: record.app.to_string(),
+        name: record.service.to_string(),
+        slot: 0,
+        one_off: true,
+        status: wire::ProcessStatus::Ready,
+        release: record.release.to_string(),
+        promotion: None,
+        cpu: 0.0,
+        memory: 0.0,
+        cpu_millicores: 0,
+        memory_bytes: 0,
+        started: Some(time(record.created)),
+        command: record.command.clone(),
+        restarts: 0,
+        last_exit: None,
+        host: machine.host.clone(),
+        ports: Vec::new(),
+        detail: None,
+        renewal: None,
     }
 }
 

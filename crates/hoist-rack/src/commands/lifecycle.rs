@@ -1,38 +1,140 @@
 //! Scale, restart, stop, start and delete: what changes an app without a new release.
 
-use std::collections::BTreeMap;
-
 use hoist_core::id::{AppName, ServiceName};
-use hoist_core::model::{Cancel, PromotionKind};
-use hoist_core::plan;
+use hoist_core::model::{App, Cancel, PromotionKind, Release, Standing};
+use hoist_core::plan::{self, CommandError, Scaling};
 
 use super::{Actor, IfBusy, PromoteRequest};
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::store::PromotionRecord;
 
+/// What is asked of sizes and limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScaleWish {
+    /// By service.
+    pub scaling: Scaling,
+    /// Everything that an operator ever set goes back to the manifest first.
+    pub all_from_manifest: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScaleOutcome {
+    /// When it takes effect.
+    pub effect: ScaleEffect,
+    /// The promotion that restarts what serves with other limits.
+    pub promotion: Option<PromotionRecord>,
+}
+
+/// When a change of sizes or limits takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleEffect {
+    /// Now.
+    Now,
+    /// With the first deploy that succeeds.
+    FirstDeploy,
+    /// When the stopped app is started.
+    Start,
+}
+
+fn effect(app: &App) -> ScaleEffect {
+    match (app.standing, &app.serving) {
+        (Standing::Stopping { .. } | Standing::Stopped, _) => ScaleEffect::Start,
+        (_, None) => ScaleEffect::FirstDeploy,
+        (_, Some(_)) => ScaleEffect::Now,
+    }
+}
+
+impl ScaleWish {
+    fn scaling(&self, app: &App) -> Scaling {
+        let mut scaling = self.scaling.clone();
+        if self.all_from_manifest {
+            let set = app.sizes.keys().chain(app.limits.keys()).cloned();
+            // What an earlier release had and the present one lacks is forgotten with the rest.
+            scaling.from_manifest.extend(set);
+        }
+        scaling
+    }
+}
+
+/// The event of a change: `scale web=2 web.memory=512MB`.
+fn scale_words(scaling: &Scaling) -> String {
+    let mut words = vec!["scale".to_owned()];
+    let sizes = scaling.sizes.iter();
+    words.extend(sizes.map(|(name, size)| format!("{name}={size}")));
+    for (name, limits) in &scaling.limits {
+        if let Some(cpu) = limits.cpu_millicores {
+            words.push(format!("{name}.cpu={cpu}"));
+        }
+        if let Some(bytes) = limits.memory_bytes {
+            words.push(format!("{name}.memory={}MB", bytes >> 20));
+        }
+    }
+    if !scaling.from_manifest.is_empty() {
+        words.push("--from-manifest".to_owned());
+        words.extend(scaling.from_manifest.iter().map(ToString::to_string));
+    }
+    words.join(" ")
+}
+
 impl Rack {
-    /// Sets sizes. Returns when that is recorded; processes follow.
+    /// Sets sizes and limits, or gives them back. Returns when that is recorded; processes follow. Other limits begin a
+    /// promotion that restarts what serves without them, after any that is in flight.
     pub async fn scale(
         &self,
         app: &AppName,
-        sizes: BTreeMap<ServiceName, u16>,
+        wish: ScaleWish,
         actor: &Actor,
-    ) -> Result<(), RackError> {
+    ) -> Result<ScaleOutcome, RackError> {
         self.controller.forget_resizes(app);
-        self.change(app, |after, at, now, commit| {
-            plan::resize(after, &sizes, at, now)?;
-            let text: Vec<_> = sizes
-                .iter()
-                .map(|(name, size)| format!("{name}={size}"))
-                .collect();
-            let text = format!("scale {}", text.join(" "));
-            commit
-                .events
-                .push(self.event(app, actor, "release:scale", text));
-            Ok(())
-        })
-        .await
+        let mut changes = self.store.changes();
+        loop {
+            changes.mark_unchanged();
+            let active = self.active(app).await?;
+            let done = self
+                .change(app, |after, at, now, commit| {
+                    let scaling = wish.scaling(after);
+                    let due = plan::scale(after, &scaling, at, now)?;
+                    let text = scale_words(&scaling);
+                    let event = self.event(app, actor, "release:scale", text);
+                    commit.events.push(event);
+                    let mut outcome = ScaleOutcome {
+                        effect: effect(after),
+                        promotion: None,
+                    };
+                    let (Some(target), false) = (&active, due.is_empty()) else {
+                        return Ok(outcome);
+                    };
+                    let alone = due.len() == 1;
+                    let request = PromoteRequest {
+                        release: target.id.clone(),
+                        kind: PromotionKind::Restart,
+                        if_busy: IfBusy::Wait,
+                        limit: None,
+                        only: due.into_iter().next().filter(|_| alone),
+                    };
+                    let begun = self.begin(&request, target, after, (at, now), actor, commit)?;
+                    outcome.promotion = Some(begun);
+                    Ok(outcome)
+                })
+                .await;
+            match done {
+                Err(RackError::Command(CommandError::InProgress { .. })) => {}
+                done => return done,
+            }
+            changes.changed().await.map_err(|_| RackError::Stopping)?;
+        }
+    }
+
+    /// The planner's view of the release that serves.
+    async fn active(&self, app: &AppName) -> Result<Option<Release>, RackError> {
+        let entry = self.app(app)?;
+        let Some(serving) = &entry.app.serving else {
+            return Ok(None);
+        };
+        let detail = self.releases.detail(app, &serving.release).await?;
+        self.releases.planned(&detail).map(Some)
     }
 
     /// Starts the active release anew, or one service of it.

@@ -7,10 +7,12 @@ mod lifecycle;
 mod processes;
 mod promotions;
 mod releases;
+mod runs;
 
 use std::sync::Arc;
 
-use hoist_core::id::{AppName, ReleaseId, Version};
+use hoist_core::id::{AppName, Version};
+use hoist_core::lineage::{self, Base};
 use hoist_core::model::{App, Timestamp};
 use hoist_core::plan;
 
@@ -21,8 +23,10 @@ use crate::store::{AppEntry, Commit, Event, ReleaseRecord, StateChange, StoreErr
 
 pub use builds::BuildRequest;
 pub(crate) use builds::{Built, Stands};
-pub use processes::ProcessView;
+pub use lifecycle::{ScaleEffect, ScaleOutcome, ScaleWish};
+pub use processes::{Found, ProcessView, RenewalView};
 pub use promotions::{IfBusy, PromoteRequest};
+pub use runs::{RunRequest, RunStreams, Terminal};
 
 /// Who asks, for records and events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,56 +82,22 @@ impl Rack {
         }
     }
 
+    /// The release that the next one is made from; what it stands on and what was passed over for it: [`lineage::base`].
+    pub(crate) async fn base(&self, app: &AppName) -> Result<Base, RackError> {
+        let entry = self.app(app)?;
+        let active = entry.app.serving.as_ref().map(|serving| &serving.release);
+        let newer = self.store.kin_after(app, active).await?;
+        Ok(lineage::base(&newer, active))
+    }
+
     /// The release that the next one is made from.
-    ///
-    /// The newest release that descends from the active one and of which no promotion failed, so that staged changes add
-    /// up. While nothing is active: the newest of all.
     pub(crate) async fn base_release(
         &self,
         app: &AppName,
     ) -> Result<Option<ReleaseRecord>, RackError> {
-        let entry = self.app(app)?;
-        let newest = self.store.releases(app, None, 200).await?;
-        let Some(active) = entry
-            .app
-            .serving
-            .as_ref()
-            .map(|serving| serving.release.clone())
-        else {
-            return Ok(newest.into_iter().next());
-        };
-        for candidate in &newest {
-            if self.stands_on(candidate, &active, &newest).await? {
-                return Ok(Some(candidate.clone()));
-            }
-        }
-        Ok(self.store.release(app, &active).await?)
-    }
-
-    /// Whether a release descends from the active one by releases none of which failed.
-    async fn stands_on(
-        &self,
-        release: &ReleaseRecord,
-        active: &ReleaseId,
-        known: &[ReleaseRecord],
-    ) -> Result<bool, RackError> {
-        let mut current = release;
-        loop {
-            if current.id == *active {
-                return Ok(true);
-            }
-            let last = self.store.last_promotion(&current.id).await?;
-            let failed = last.is_some_and(|promotion| {
-                promotion
-                    .outcome
-                    .is_some_and(|outcome| outcome != "succeeded")
-            });
-            let parent = current.parent.as_ref();
-            let parent = parent.and_then(|id| known.iter().find(|release| release.id == *id));
-            match parent {
-                Some(parent) if !failed => current = parent,
-                _ => return Ok(false),
-            }
+        match self.base(app).await?.release {
+            Some(release) => Ok(self.store.release(app, &release).await?),
+            None => Ok(None),
         }
     }
 

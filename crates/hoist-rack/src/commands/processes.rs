@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use hoist_core::id::{AppName, ReleaseId, SlotId, WorkloadId};
-use hoist_core::model::{App, Observation, Probe, Process, ProcessState, Timestamp};
+use hoist_core::id::{AppName, ProcessId, ReleaseId, SlotId, WorkloadId};
+use hoist_core::model::{App, Observation, Probe, Process, ProcessState, RenewalStage, Timestamp};
 
+use hoist_core::plan;
+
+use super::Actor;
 use crate::error::RackError;
 use crate::rack::Rack;
+use crate::store::OneOffRecord;
 use crate::usage::Rate;
 
 /// One process of an app.
@@ -22,13 +26,91 @@ pub struct ProcessView {
     pub release: Option<ReleaseId>,
     /// The command it runs.
     pub command: String,
+    /// The last time that it was stopped to be started again.
+    pub renewal: Option<RenewalView>,
     /// What it uses.
     pub usage: Rate,
     /// Its memory limit in bytes; 0 for none.
     pub memory_limit_bytes: u64,
 }
 
+/// A process that somebody named.
+#[derive(Debug)]
+pub enum Found {
+    /// One of a service.
+    OfService(Box<ProcessView>),
+    /// A one-off.
+    OneOff(OneOffRecord),
+}
+
+/// A process was stopped to be started again in its slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalView {
+    /// When that began, on the rack's clock.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Why it was not ready in the end.
+    pub reason: Option<String>,
+}
+
 impl Rack {
+    /// Stops a process. One of a service leaves the route, finishes its requests, and is started again in its slot: returns
+    /// when that is recorded. A one-off is stopped for good.
+    pub async fn stop_process(
+        &self,
+        app: &AppName,
+        process: &str,
+        actor: &Actor,
+    ) -> Result<Found, RackError> {
+        let view = match self.process(app, process).await? {
+            Found::OneOff(record) => {
+                self.stop_one_off(app, &record.id).await?;
+                return Ok(Found::OneOff(record));
+            }
+            Found::OfService(view) => view,
+        };
+        let (slot, life) = (&view.slot, view.process.life());
+        self.change(app, |after, at, now, commit| {
+            plan::renew(after, slot, &life, at, now)?;
+            let name = format!("{}.{}", slot.workload.service, slot.slot);
+            let text = format!("stopping {} to start {name} again", life.process);
+            let mut event = self.event(app, actor, "process:renew", text);
+            event.promotion = after.promotion.as_ref().map(|promotion| promotion.number);
+            commit.events.push(event);
+            Ok(())
+        })
+        .await?;
+        self.process(app, life.process.as_str()).await
+    }
+
+    /// One process by its id, or by as much of its beginning as names no other.
+    pub async fn process(&self, app: &AppName, process: &str) -> Result<Found, RackError> {
+        let views = self.processes(app).await?;
+        let views = views.into_iter().map(|view| {
+            let id = view.process.id.clone();
+            (id, Found::OfService(Box::new(view)))
+        });
+        let one_offs = self.one_offs(app)?.into_iter();
+        let one_offs = one_offs.map(|record| (record.id.clone(), Found::OneOff(record)));
+        let begins = |(id, _): &(ProcessId, Found)| id.as_str().starts_with(process);
+        let mut found: Vec<_> = views.chain(one_offs).filter(begins).collect();
+        match (
+            found.pop().filter(|_| !process.is_empty()),
+            found.is_empty(),
+        ) {
+            (Some((_, found)), true) => Ok(found),
+            (Some(_), false) => Err(RackError::AmbiguousProcess {
+                app: app.clone(),
+                process: process.to_owned(),
+            }),
+            (None, _) => Err(RackError::NoProcess {
+                app: app.clone(),
+                process: process.to_owned(),
+            }),
+        }
+    }
+
     /// All processes of an app, by service and slot, newest attempt first.
     pub async fn processes(&self, app: &AppName) -> Result<Vec<ProcessView>, RackError> {
         let entry = self.app(app)?;
@@ -79,15 +161,38 @@ impl Rack {
             .as_ref()
             .and_then(|detail| detail.manifest.service(&slot.workload.service));
         let command = service.and_then(|service| service.command.as_ref());
+        let limits = crate::control::limits_of(app, &slot.workload);
         ProcessView {
             status: status(app, seen, &slot, process),
             process: process.clone(),
+            renewal: self.renewal(app, &slot),
             release,
             command: command.map(ToString::to_string).unwrap_or_default(),
             usage: usage.get(&slot).copied().unwrap_or_default(),
-            memory_limit_bytes: service.map_or(0, |service| service.memory_bytes),
+            memory_limit_bytes: limits
+                .memory_bytes
+                .or(service.map(|service| service.memory_bytes))
+                .unwrap_or(0),
             slot,
         }
+    }
+}
+
+impl Rack {
+    fn renewal(&self, app: &App, slot: &SlotId) -> Option<RenewalView> {
+        let under_way = app.renewals.get(slot).map(|renewal| RenewalView {
+            began: renewal.entered,
+            ended: None,
+            reason: None,
+        });
+        under_way.or_else(|| {
+            let ended = self.controller.last_renewal(slot)?;
+            Some(RenewalView {
+                began: ended.began,
+                ended: Some(ended.ended),
+                reason: ended.reason,
+            })
+        })
     }
 }
 
@@ -101,6 +206,12 @@ fn status(app: &App, seen: &Observation, slot: &SlotId, process: &Process) -> &'
     }
     if let Some(kind) = on_its_way_out(app, &slot.workload) {
         return kind;
+    }
+    match app.renewals.get(slot).map(|renewal| renewal.stage) {
+        Some(RenewalStage::Unrouting | RenewalStage::Draining) => return "draining",
+        Some(RenewalStage::Stopping) => return "stopping",
+        Some(RenewalStage::Starting { .. }) => return "starting",
+        None => {}
     }
     match seen.probes.slots.get(slot) {
         Some(Probe::Ready) => "ready",

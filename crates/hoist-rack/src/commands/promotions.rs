@@ -2,8 +2,8 @@
 
 use hoist_core::describe;
 use hoist_core::id::{AppName, ReleaseId, ServiceName, Version};
-use hoist_core::model::{App, Cancel, Millis, PromotionKind};
-use hoist_core::plan::{self, CommandError, PromoteOptions};
+use hoist_core::model::{App, Cancel, Millis, PromotionKind, Release, Timestamp};
+use hoist_core::plan::{self, CommandError, Overruled, PromoteOptions};
 
 use super::Actor;
 use crate::clock::wall;
@@ -57,19 +57,7 @@ impl Rack {
             changes.mark_unchanged();
             let begun = self
                 .change(app, |after, at, now, commit| {
-                    let options = PromoteOptions {
-                        limit: request.limit,
-                        only: request.only.clone(),
-                    };
-                    plan::promote(after, target.clone(), request.kind, options, at, now)?;
-                    let record = self.begun(app, &request, after, at, now.0, actor);
-                    let text = format!("{} {}", kind_word(request.kind), request.release);
-                    let mut event = self.event(app, actor, "release:promote", text);
-                    event.promotion = Some(at);
-                    commit.events.push(event);
-                    commit.events.extend(self.preparing(after, at, actor));
-                    commit.promotions.push(record.clone());
-                    Ok(record)
+                    self.begin(&request, &target, after, (at, now), actor, commit)
                 })
                 .await;
             match begun {
@@ -87,6 +75,43 @@ impl Rack {
             }
             changes.changed().await.map_err(|_| RackError::Stopping)?;
         }
+    }
+
+    /// Begins a promotion in an app's next state, with its record and its events.
+    pub(super) fn begin(
+        &self,
+        request: &PromoteRequest,
+        target: &Release,
+        after: &mut App,
+        (at, now): (Version, Timestamp),
+        actor: &Actor,
+        commit: &mut Commit,
+    ) -> Result<PromotionRecord, RackError> {
+        let app = after.name.clone();
+        let options = PromoteOptions {
+            limit: request.limit,
+            only: request.only.clone(),
+        };
+        plan::promote(after, target.clone(), request.kind, options, at, now)?;
+        let record = self.begun(&app, request, after, at, now.0, actor);
+        let text = format!("{} {}", kind_word(request.kind), request.release);
+        let mut events = vec![self.event(&app, actor, "release:promote", text)];
+        if matches!(
+            request.kind,
+            PromotionKind::Promote | PromotionKind::Rollback
+        ) {
+            let overruled = plan::overruled(after, target);
+            events.extend(overruled.iter().map(|overruled| {
+                self.event(&app, actor, "release:scale", overruled_words(overruled))
+            }));
+        }
+        for event in &mut events {
+            event.promotion = Some(at);
+        }
+        commit.events.extend(events);
+        commit.events.extend(self.preparing(after, at, actor));
+        commit.promotions.push(record.clone());
+        Ok(record)
     }
 
     /// The first phase begins with the promotion, so nothing else tells of it.
@@ -233,6 +258,18 @@ impl Rack {
             None => Err(RackError::NothingToRollBackTo(app.clone())),
         }
     }
+}
+
+/// That an operator's number stays, and how to give it back.
+fn overruled_words(overruled: &Overruled) -> String {
+    let Overruled {
+        service,
+        size,
+        count,
+    } = overruled;
+    format!(
+        "{service} stays at {size} by hoist scale; the manifest says {count}: hoist scale --from-manifest {service} gives it back"
+    )
 }
 
 /// Promotions that are looked through for a release to go back to.

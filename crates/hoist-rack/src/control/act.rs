@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use hoist_core::id::{ReleaseId, Version, WorkloadId};
+use hoist_core::id::{ReleaseId, SlotId, Version, WorkloadId};
 use hoist_core::limits;
-use hoist_core::model::{App, EngineLook, TaskStatus, Workload};
+use hoist_core::model::{App, EngineLook, ProcessState, TaskStatus, Workload};
 use hoist_core::plan::{self, Action};
-use hoist_engine::{Seen, TaskId};
+use hoist_engine::{EngineError, Seen, TaskId};
 
 use super::{Controller, Look};
 use crate::error::{RackError, with_causes};
@@ -34,7 +34,9 @@ impl Controller {
             match action {
                 Action::Remove { id } => self.remove(id),
                 Action::StopReleaseCommand { promotion } => self.stop_stray(promotion, seen),
-                Action::Apply { .. } | Action::RunReleaseCommand { .. } => {}
+                Action::Apply { .. }
+                | Action::Restart { .. }
+                | Action::RunReleaseCommand { .. } => {}
             }
         }
     }
@@ -43,6 +45,7 @@ impl Controller {
         match action {
             Action::Apply { workload, slots } => self.apply(workload, slots),
             Action::Remove { id } => self.remove(id),
+            Action::Restart { slot } => self.restart(slot),
             Action::RunReleaseCommand { promotion, release } => {
                 self.run_release_command(app, promotion, release);
             }
@@ -96,16 +99,30 @@ impl Controller {
         });
     }
 
+    fn restart(self: &Arc<Self>, slot: SlotId) {
+        self.start(Acting::Slot(slot.clone()), move |own| async move {
+            match own.engine.restart_slot(&slot).await {
+                // What is not there is started by the workload's own action.
+                Ok(()) | Err(EngineError::NotFound) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        });
+    }
+
     fn run_release_command(self: &Arc<Self>, app: &App, promotion: Version, release: ReleaseId) {
         let name = app.name.clone();
         let limit: Duration = match &app.promotion {
             Some(promotion) => promotion.deadline.since(promotion.began).into(),
             None => limits::PROMOTION_LIMIT.into(),
         };
+        let first = app.serving.is_none();
         let task = TaskId::ReleaseCommand(name.clone(), promotion);
         self.start(Acting::Task(task), move |own| async move {
             let detail = own.releases.detail(&name, &release).await?;
-            if let Some(spec) = own.releases.release_command(&detail, promotion, limit)? {
+            if let Some(spec) = own
+                .releases
+                .release_command(&detail, promotion, limit, first)?
+            {
                 own.engine.run(&spec).await?;
             }
             Ok(())
@@ -166,6 +183,8 @@ impl Controller {
 pub(super) enum Acting {
     /// A workload is started, resized or removed.
     Workload(WorkloadId),
+    /// A process is stopped and started again.
+    Slot(SlotId),
     /// A task is started, stopped or forgotten.
     Task(TaskId),
 }
@@ -174,6 +193,7 @@ impl fmt::Display for Acting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Workload(id) => write!(f, "hold {id}"),
+            Self::Slot(slot) => write!(f, "restart {} {}", slot.workload, slot.slot),
             Self::Task(TaskId::ReleaseCommand(app, number)) => {
                 write!(f, "see to the release command of {app} ({number})")
             }
@@ -183,12 +203,19 @@ impl fmt::Display for Acting {
     }
 }
 
-/// Adds what was asked for and not answered to a look: it may come into being at any moment, so it counts as there.
+/// Adds what was asked for and not answered to a look: it may come into being at any moment, so it counts as there; and a
+/// process that is told to stop at any moment counts as stopping.
 pub(super) fn count_in(look: &mut EngineLook, acting: &HashSet<Acting>) {
     for about in acting {
         match about {
             Acting::Workload(id) => {
                 look.workloads.entry(id.clone()).or_default();
+            }
+            Acting::Slot(slot) => {
+                let slots = look.workloads.get_mut(&slot.workload);
+                if let Some(process) = slots.and_then(|slots| slots.get_mut(&slot.slot)) {
+                    process.state = ProcessState::Stopping;
+                }
             }
             Acting::Task(TaskId::ReleaseCommand(_, number)) => {
                 look.release_commands

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use hoist_core::id::SlotId;
+use hoist_core::id::{SlotId, WorkloadId};
 use hoist_core::model::{App, Observation, Outcome, Phase, Reason, Timestamp};
 use hoist_core::plan::{self, Transition};
 
 use super::words::{self, event_source};
-use super::{Controller, EndedResize};
+use super::{Controller, EndedRenewal, EndedResize};
 use crate::clock::wall;
 use crate::error::with_causes;
 use crate::logs;
@@ -68,6 +68,7 @@ impl Controller {
         }
         let deleted = matches!(transition, Transition::Deleted);
         self.remember_resize(app, transition, now);
+        self.remember_renewal(app, transition, now);
         self.store.commit(commit, now).await?;
         if deleted {
             // The record is gone: what is left of the app's files has no owner, and a crash here leaves them to the next start.
@@ -116,6 +117,35 @@ impl Controller {
                 state.resized.insert(key, ended);
             }
         }
+    }
+
+    /// Keeps how a renewal ended, for whoever asked for it; forgets those of workloads that went.
+    fn remember_renewal(&self, app: &App, transition: &Transition, now: Timestamp) {
+        let (slot, reason) = match transition {
+            Transition::Renewed { slot } => (slot, None),
+            Transition::RenewalFailed { slot, reason } => {
+                (slot, Some(plan::explain::explain_reason(reason)))
+            }
+            _ => return,
+        };
+        let began = app
+            .renewals
+            .get(slot)
+            .map_or(now, |renewal| renewal.entered);
+        let ended = EndedRenewal {
+            began,
+            ended: now,
+            reason,
+        };
+        let serving = app.serving.as_ref().map(|serving| &serving.workloads);
+        let serves = |id: &WorkloadId| {
+            let workload = serving.and_then(|workloads| workloads.get(&id.service));
+            workload.is_some_and(|workload| workload.id == *id)
+        };
+        let mut state = self.lock();
+        let stays = |id: &WorkloadId| id.app != app.name || serves(id);
+        state.renewed.retain(|slot, _| stays(&slot.workload));
+        state.renewed.insert(slot.clone(), ended);
     }
 
     fn events_of(

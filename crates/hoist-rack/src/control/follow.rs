@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hoist_core::id::{ReleaseId, SlotId, WorkloadId};
-use hoist_core::model::{App, Exit, ExitCause, Planned, Probe, Process, ProcessState};
+use hoist_core::model::{App, Exit, ExitCause, Limits, Planned, Probe, Process, ProcessState};
 use hoist_engine::Seen;
 
 use super::words::{event_source, slot_words};
@@ -181,6 +181,27 @@ pub fn exit_words(exit: &Exit) -> String {
         (ExitCause::Own, None) => return format!("exited with {}", exit.code),
     };
     format!("{by} ({})", exit.code)
+}
+
+/// The limits that an operator wanted of a workload when it was planned.
+pub fn limits_of(app: &App, id: &WorkloadId) -> Limits {
+    let planned = app.promotion.as_ref().and_then(|promotion| {
+        let planned = promotion.services.get(&id.service)?;
+        match planned {
+            Planned::Replace { limits, .. } if promotion.number == id.attempt => Some(*limits),
+            Planned::Keep { workload, .. } if workload.id == *id => Some(workload.limits),
+            Planned::Replace { .. } | Planned::Keep { .. } => None,
+        }
+    });
+    let retiring = || app.retiring.get(id).map(|retiring| retiring.limits);
+    let serving = || {
+        let workload = app.serving.as_ref()?.workloads.get(&id.service)?;
+        (workload.id == *id).then_some(workload.limits)
+    };
+    planned
+        .or_else(retiring)
+        .or_else(serving)
+        .unwrap_or_default()
 }
 
 /// The release that a workload of an app was started from, as far as the app still knows the workload.

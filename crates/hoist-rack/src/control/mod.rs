@@ -15,15 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hoist_core::id::{AppName, ServiceName, Version, WorkloadId};
+use hoist_core::id::{AppName, ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model::{EngineLook, Observation, RouterLook, TaskStatus, Timestamp};
 use hoist_core::plan::{self, Verdict, Waiting};
 use hoist_engine::{Engine, Seen, TaskId};
 use hoist_router::control::{RouterClient, RouterReport};
 use tokio::sync::Notify;
 
-pub use follow::{exit_words, release_of};
-pub use probe::{Check, Prober, Question, Target};
+pub use follow::{exit_words, limits_of, release_of};
+pub use probe::{Check, Liveness, Prober, Question, Target};
 pub use publish::urls;
 pub use words::{event_source, status_word};
 
@@ -91,6 +91,8 @@ pub struct LoopState {
     pub waiting: BTreeMap<AppName, Vec<Waiting>>,
     /// How the last resize of each service ended, since the rack started.
     pub resized: BTreeMap<(AppName, ServiceName), EndedResize>,
+    /// How the last renewal of each process ended, since the rack started.
+    pub renewed: BTreeMap<SlotId, EndedRenewal>,
     /// Workloads that the engine refused for good, with its words.
     refused: BTreeMap<WorkloadId, String>,
     /// Apps whose volumes go when they are gone.
@@ -113,6 +115,17 @@ pub struct EndedResize {
     /// When it ended, on the rack's clock.
     pub ended: Timestamp,
     /// Why the size before came back; none when it did not.
+    pub reason: Option<String>,
+}
+
+/// A renewal that has ended.
+#[derive(Debug, Clone)]
+pub struct EndedRenewal {
+    /// When its last stage began, on the rack's clock.
+    pub began: Timestamp,
+    /// When it ended, on the rack's clock.
+    pub ended: Timestamp,
+    /// Why the process was not ready; none when it was.
     pub reason: Option<String>,
 }
 
@@ -332,6 +345,8 @@ impl Controller {
                 continue;
             };
             let check = crate::releases::check_of(service);
+            let startup = crate::releases::startup_of(service);
+            let liveness = crate::releases::liveness_of(service);
             for (slot, process) in processes {
                 if process.state != hoist_core::model::ProcessState::Running {
                     continue;
@@ -341,10 +356,11 @@ impl Controller {
                         workload: id.clone(),
                         slot: *slot,
                     },
-                    process: process.id.clone(),
-                    restarts: process.restarts,
+                    life: process.life(),
                     address: process.address,
                     check: check.clone(),
+                    startup: startup.clone(),
+                    liveness: liveness.clone(),
                 });
             }
         }
@@ -368,6 +384,11 @@ impl Controller {
         self.lock().resized.get(&key).cloned()
     }
 
+    /// How the last renewal of a process ended.
+    pub fn last_renewal(&self, slot: &SlotId) -> Option<EndedRenewal> {
+        self.lock().renewed.get(slot).cloned()
+    }
+
     /// Deletes an app's volumes once the app is gone. A rack that ends before forgets it, and keeps them.
     pub fn delete_volumes_with(&self, app: &AppName) {
         self.lock().volumes_too.insert(app.clone());
@@ -381,6 +402,13 @@ impl Controller {
     /// Hosts in the table that the router runs, and whose they are.
     pub fn hosts(&self) -> Vec<(String, AppName)> {
         self.lock().published.hosts()
+    }
+
+    /// Whether the engine held one-offs at the last look.
+    pub fn holds_one_offs(&self) -> bool {
+        let own = self.lock();
+        let mut tasks = own.seen.tasks.keys();
+        tasks.any(|task| matches!(task, TaskId::OneOff(..)))
     }
 
     /// Processes that the engine holds.
@@ -483,5 +511,5 @@ fn in_flight(entry: &AppEntry) -> bool {
     use hoist_core::model::Standing;
     let app = &entry.app;
     let moving = !matches!(app.standing, Standing::Up | Standing::Stopped);
-    app.promotion.is_some() || !app.resizes.is_empty() || moving
+    app.promotion.is_some() || !app.resizes.is_empty() || !app.renewals.is_empty() || moving
 }

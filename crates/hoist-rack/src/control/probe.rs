@@ -1,16 +1,17 @@
 //! The gate's eyes: asks each process from outside whether it may take requests. One module for all engines.
 //!
-//! One task per incarnation of a process. Before ready it asks every 25 ms, then ever slower up to 250 ms; afterwards at
-//! the interval of its health check, or at once when the control loop needs a fresh answer.
+//! One task per life of a process. Before ready it asks every 25 ms, then ever slower up to 250 ms; afterwards at the
+//! interval of its health check, or at once when the control loop needs a fresh answer. Whether a process lives is a
+//! question of its own, asked from ready on; what follows from the answer is the planner's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hoist_core::id::{AppName, ProcessId, SlotId, Version};
+use hoist_core::id::{AppName, SlotId, Version};
 use hoist_core::limits;
-use hoist_core::model::{Probe, ProbeLook, Unready};
+use hoist_core::model::{Life, Probe, ProbeLook, Unready};
 use hoist_engine::Engine;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
@@ -23,6 +24,8 @@ use crate::sequence::Sequence;
 
 /// Failures in a row that take a ready process out of the route.
 const FAILURES_MAX: u32 = 3;
+/// Pause between looks whether a process has become ready, before the first question whether it lives.
+const READY_PAUSE: Duration = Duration::from_millis(250);
 /// How long a process may listen on nothing before its other sockets are looked at.
 const ELSEWHERE_AFTER: Duration = Duration::from_millis(400);
 
@@ -35,6 +38,19 @@ pub struct Check {
     pub timeout: Duration,
     /// The pause between questions to a ready process.
     pub interval: Duration,
+}
+
+/// How a process that was ready once is asked whether it still lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Liveness {
+    /// The question, and how often it is asked.
+    pub check: Check,
+    /// From ready to the first question.
+    pub grace: Duration,
+    /// Failures in a row that mean it is dead.
+    pub failures: u32,
+    /// Good answers in a row that mean it is alive after all.
+    pub successes: u32,
 }
 
 /// What a process is asked.
@@ -63,14 +79,16 @@ pub enum Question {
 pub struct Target {
     /// Its slot.
     pub slot: SlotId,
-    /// Its supervisor.
-    pub process: ProcessId,
-    /// Which incarnation under that supervisor.
-    pub restarts: u32,
+    /// Which life of it.
+    pub life: Life,
     /// Where it was told to listen.
     pub address: Option<SocketAddr>,
     /// How it is asked.
     pub check: Check,
+    /// How it is asked until the first good answer, before `check` is.
+    pub startup: Option<Check>,
+    /// How it is asked whether it lives.
+    pub liveness: Option<Liveness>,
 }
 
 /// Asks processes and remembers their answers.
@@ -82,10 +100,11 @@ pub struct Prober {
 }
 
 struct Watched {
-    incarnation: (ProcessId, u32),
+    life: Life,
     answer: Option<Answer>,
+    dead: Option<Unready>,
     refresh: Arc<Notify>,
-    task: AbortHandle,
+    tasks: Vec<AbortHandle>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -96,7 +115,7 @@ struct Answer {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -117,22 +136,28 @@ impl Prober {
         let wanted: BTreeSet<&SlotId> = targets.iter().map(|target| &target.slot).collect();
         watched.retain(|slot, _| wanted.contains(slot));
         for target in targets {
-            let incarnation = (target.process.clone(), target.restarts);
             let known = watched
                 .get(&target.slot)
-                .is_some_and(|watched| watched.incarnation == incarnation);
+                .is_some_and(|watched| watched.life == target.life);
             if known {
                 continue;
             }
             let slot = target.slot.clone();
             let refresh = Arc::new(Notify::new());
-            let task =
-                tokio::spawn(self.clone().ask_for_ever(target, refresh.clone())).abort_handle();
+            let life = target.life.clone();
+            let mut tasks = Vec::new();
+            if let Some(liveness) = target.liveness.clone() {
+                let asking = self.clone().ask_whether_alive(target.clone(), liveness);
+                tasks.push(tokio::spawn(asking).abort_handle());
+            }
+            let asking = self.clone().ask_for_ever(target, refresh.clone());
+            tasks.push(tokio::spawn(asking).abort_handle());
             let entry = Watched {
-                incarnation,
+                life,
                 answer: None,
+                dead: None,
                 refresh,
-                task,
+                tasks,
             };
             watched.insert(slot, entry);
         }
@@ -153,14 +178,17 @@ impl Prober {
     pub fn look(&self, app: &AppName, fresh: Version) -> ProbeLook {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let mut look = fresh;
-        let mut slots = BTreeMap::new();
+        let (mut slots, mut dead) = (BTreeMap::new(), BTreeMap::new());
         for (slot, entry) in watched.iter().filter(|(slot, _)| slot.workload.app == *app) {
             if let Some(answer) = &entry.answer {
                 look = look.min(answer.look);
                 slots.insert(slot.clone(), answer.probe.clone());
             }
+            if let Some(found) = &entry.dead {
+                dead.insert(slot.clone(), found.clone());
+            }
         }
-        ProbeLook { look, slots }
+        ProbeLook { look, slots, dead }
     }
 
     async fn ask_for_ever(self: Arc<Self>, target: Target, refresh: Arc<Notify>) {
@@ -171,10 +199,65 @@ impl Prober {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             };
-            let found = asking.ask(&*self.engine).await;
+            let mut found = asking.ask(&*self.engine).await;
+            if found.is_ok() && asking.started() {
+                found = asking.ask(&*self.engine).await;
+            }
             let probe = asking.settle(found);
             self.remember(&asking.target, Answer { look, probe }, asked);
             asked = timeout(asking.pause(), refresh.notified()).await.is_ok();
+        }
+    }
+
+    /// Asks a process that was ready once whether it lives, for as long as it is watched.
+    async fn ask_whether_alive(self: Arc<Self>, target: Target, liveness: Liveness) {
+        while !self.was_found_ready(&target) {
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+        tokio::time::sleep(liveness.grace).await;
+        let interval = liveness.check.interval;
+        let mut asking = Asking::new(Target {
+            check: liveness.check,
+            startup: None,
+            liveness: None,
+            ..target
+        });
+        let (mut good, mut bad) = (0, 0);
+        loop {
+            match asking.ask(&*self.engine).await {
+                Ok(()) => {
+                    (good, bad) = (good + 1, 0);
+                    if good >= liveness.successes {
+                        self.set_dead(&asking.target, None);
+                    }
+                }
+                Err((found, _)) => {
+                    (good, bad) = (0, bad + 1);
+                    if bad >= liveness.failures {
+                        self.set_dead(&asking.target, Some(found));
+                    }
+                }
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    fn was_found_ready(&self, target: &Target) -> bool {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = watched.get(&target.slot);
+        let answer = entry.filter(|entry| entry.life == target.life);
+        let answer = answer.and_then(|entry| entry.answer.as_ref());
+        answer.is_some_and(|answer| answer.probe == Probe::Ready)
+    }
+
+    fn set_dead(&self, target: &Target, dead: Option<Unready>) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = watched.get_mut(&target.slot);
+        if let Some(entry) = entry.filter(|entry| entry.life == target.life)
+            && entry.dead != dead
+        {
+            entry.dead = dead;
+            self.wake.notify_one();
         }
     }
 
@@ -184,7 +267,7 @@ impl Prober {
         let Some(entry) = watched.get_mut(&target.slot) else {
             return;
         };
-        if entry.incarnation != (target.process.clone(), target.restarts) {
+        if entry.life != target.life {
             return;
         }
         let before = entry.answer.replace(answer.clone());
@@ -214,9 +297,18 @@ impl Asking {
         }
     }
 
+    fn check(&self) -> &Check {
+        self.target.startup.as_ref().unwrap_or(&self.target.check)
+    }
+
+    /// Notes that the process gave its first good answer. Whether that was to the question of its start.
+    fn started(&mut self) -> bool {
+        self.target.startup.take().is_some()
+    }
+
     /// Asks once. `Err` says why not, and whether waiting can help.
     async fn ask(&mut self, engine: &dyn Engine) -> Result<(), (Unready, bool)> {
-        let check = self.target.check.clone();
+        let check = self.check().clone();
         let soft = |unready| (unready, false);
         match (&check.question, self.target.address) {
             (Question::Age(age), _) => (self.began.elapsed() >= *age)
@@ -301,12 +393,20 @@ impl Asking {
         if self.was_ready && self.failures == 0 {
             return self.target.check.interval;
         }
-        if let Question::Age(age) = self.target.check.question
+        if let Question::Age(age) = self.check().question
             && !self.was_ready
         {
             return age
                 .saturating_sub(self.began.elapsed())
                 .max(Duration::from_millis(1));
+        }
+        if let Some(startup) = self
+            .target
+            .startup
+            .as_ref()
+            .filter(|check| !check.interval.is_zero())
+        {
+            return startup.interval;
         }
         // A fortieth of its age: whatever a process took to start, little is added to it.
         (self.began.elapsed() / 40).clamp(limits::PROBE_FIRST.into(), limits::PROBE_SLOWEST.into())

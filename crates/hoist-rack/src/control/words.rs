@@ -1,7 +1,7 @@
 //! The words of events, phases and outcomes: one word each, the same everywhere.
 
 use hoist_core::id::SlotId;
-use hoist_core::model::{App, Outcome, Phase, Reason, ReplaceStep, ResizeStage};
+use hoist_core::model::{App, Outcome, Phase, Reason, RenewalStage, ReplaceStep, ResizeStage};
 use hoist_core::plan::{self, AppStatus, Transition};
 
 /// Where an event line comes from: `system/local/web.1`.
@@ -17,6 +17,7 @@ pub fn status_word(status: AppStatus) -> &'static str {
         AppStatus::Updating => "updating",
         AppStatus::RollingBack => "rolling-back",
         AppStatus::Degraded => "degraded",
+        AppStatus::Stopping => "stopping",
         AppStatus::Stopped => "stopped",
         AppStatus::Failed => "failed",
         AppStatus::Deleting => "deleting",
@@ -105,6 +106,35 @@ pub(super) fn transition_words(
             "scale:fail",
             format!(
                 "{service} stays at {from}, not {to}: {}",
+                plan::explain::explain_reason(reason)
+            ),
+        ),
+        Transition::RenewalBegun { slot, found, .. } => (
+            "process:not-alive",
+            format!(
+                "{} no longer lives: it {}; starting it again",
+                slot_words(slot),
+                plan::explain::explain_unready(found)
+            ),
+        ),
+        Transition::RenewalAdvanced { slot, stage } => {
+            let RenewalStage::Stopping = stage else {
+                return None;
+            };
+            (
+                "process:drained",
+                format!("{} finished its requests", slot_words(slot)),
+            )
+        }
+        Transition::Renewed { slot } => (
+            "process:renewed",
+            format!("{} was started again", slot_words(slot)),
+        ),
+        Transition::RenewalFailed { slot, reason } => (
+            "process:not-renewed",
+            format!(
+                "{} was started again and is not ready: {}",
+                slot_words(slot),
                 plan::explain::explain_reason(reason)
             ),
         ),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hoist_core::id::{ServiceName, Version, WorkloadId};
+use hoist_core::id::{ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model as core;
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +25,17 @@ struct App {
     routes_since: String,
     releases: Vec<Release>,
     sizes: BTreeMap<String, u16>,
+    #[serde(default)]
+    limits: BTreeMap<String, Limits>,
     standing: Standing,
     serving: Option<Serving>,
     retiring: Vec<Retiring>,
     promotion: Option<Promotion>,
     resizes: BTreeMap<String, Resize>,
+    #[serde(default)]
+    renewals: Vec<Renewal>,
+    #[serde(default)]
+    revived: Vec<Revived>,
     promotion_limit_ms: u64,
     router_incarnation: u64,
     router_since: String,
@@ -77,12 +83,54 @@ struct Serving {
 pub(super) struct Workload {
     id: String,
     release: String,
+    #[serde(default)]
+    limits: Limits,
+}
+
+/// What an operator says instead of the manifest.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Limits {
+    cpu_millicores: Option<u32>,
+    memory_bytes: Option<u64>,
+}
+
+/// A process on its way out and in again.
+#[derive(Serialize, Deserialize)]
+struct Renewal {
+    workload: String,
+    slot: u16,
+    process: String,
+    restarts: u32,
+    started_ms: u64,
+    asked: bool,
+    stage: RenewalStage,
+    since: String,
+    entered_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RenewalStage {
+    Unrouting,
+    Draining,
+    Stopping,
+    Starting { restarts: u32 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Revived {
+    workload: String,
+    slot: u16,
+    times: u32,
+    at_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Retiring {
     id: String,
     release: String,
+    #[serde(default)]
+    limits: Limits,
     slots: u16,
     since: String,
     warm_until_ms: u64,
@@ -115,11 +163,14 @@ impl App {
             routes_since: app.routes_since.to_string(),
             releases: app.releases.values().map(Release::from_core).collect(),
             sizes: by_text(&app.sizes, |size| *size),
+            limits: by_text(&app.limits, |limits| Limits::from_core(*limits)),
             standing: Standing::from_core(&app.standing),
             serving: app.serving.as_ref().map(Serving::from_core),
             retiring: app.retiring.iter().map(Retiring::from_core).collect(),
             promotion: app.promotion.as_ref().map(Promotion::from_core),
             resizes: by_text(&app.resizes, Resize::from_core),
+            renewals: app.renewals.iter().map(Renewal::from_core).collect(),
+            revived: app.revived.iter().map(Revived::from_core).collect(),
             promotion_limit_ms: app.promotion_limit.0,
             router_incarnation: app.router.incarnation,
             router_since: app.router.since.to_string(),
@@ -131,17 +182,22 @@ impl App {
         let releases = self.releases.into_iter().map(Release::into_core);
         let releases = releases.map(|release| release.map(|release| (release.id.clone(), release)));
         let retiring = self.retiring.into_iter().map(Retiring::into_core);
+        let renewals = self.renewals.into_iter().map(Renewal::into_core);
+        let revived = self.revived.into_iter().map(Revived::into_core);
         Ok(core::App {
             name: parse(&self.name)?,
             generation: parse(&self.generation)?,
             routes_since: parse(&self.routes_since)?,
             releases: releases.collect::<Result<_, _>>()?,
             sizes: by_name(self.sizes, Ok)?,
+            limits: by_name(self.limits, |limits| Ok(limits.into_core()))?,
             standing: self.standing.into_core()?,
             serving: self.serving.map(Serving::into_core).transpose()?,
             retiring: retiring.collect::<Result<_, _>>()?,
             promotion: self.promotion.map(Promotion::into_core).transpose()?,
             resizes: by_name(self.resizes, Resize::into_core)?,
+            renewals: renewals.collect::<Result<_, _>>()?,
+            revived: revived.collect::<Result<_, _>>()?,
             promotion_limit: core::Millis(self.promotion_limit_ms),
             router: core::RouterLife {
                 incarnation: self.router_incarnation,
@@ -258,6 +314,7 @@ impl Workload {
         Self {
             id: workload.id.to_string(),
             release: workload.release.to_string(),
+            limits: Limits::from_core(workload.limits),
         }
     }
 
@@ -265,6 +322,7 @@ impl Workload {
         Ok(core::Workload {
             id: workload_id(&self.id)?,
             release: parse(&self.release)?,
+            limits: self.limits.into_core(),
         })
     }
 }
@@ -274,6 +332,7 @@ impl Retiring {
         Self {
             id: id.to_string(),
             release: retiring.release.to_string(),
+            limits: Limits::from_core(retiring.limits),
             slots: retiring.slots,
             since: retiring.since.to_string(),
             warm_until_ms: retiring.warm_until.0,
@@ -284,12 +343,100 @@ impl Retiring {
     fn into_core(self) -> Result<(WorkloadId, core::Retiring), StoreError> {
         let retiring = core::Retiring {
             release: parse(&self.release)?,
+            limits: self.limits.into_core(),
             slots: self.slots,
             since: parse(&self.since)?,
             warm_until: core::Timestamp(self.warm_until_ms),
             until: core::Timestamp(self.until_ms),
         };
         Ok((workload_id(&self.id)?, retiring))
+    }
+}
+
+impl Limits {
+    pub(super) fn from_core(limits: core::Limits) -> Self {
+        Self {
+            cpu_millicores: limits.cpu_millicores,
+            memory_bytes: limits.memory_bytes,
+        }
+    }
+
+    pub(super) fn into_core(self) -> core::Limits {
+        core::Limits {
+            cpu_millicores: self.cpu_millicores,
+            memory_bytes: self.memory_bytes,
+        }
+    }
+}
+
+impl Renewal {
+    fn from_core((slot, renewal): (&SlotId, &core::Renewal)) -> Self {
+        Self {
+            workload: slot.workload.to_string(),
+            slot: slot.slot,
+            process: renewal.life.process.to_string(),
+            restarts: renewal.life.restarts,
+            started_ms: renewal.life.started.0,
+            asked: renewal.cause == core::RenewalCause::Asked,
+            stage: match renewal.stage {
+                core::RenewalStage::Unrouting => RenewalStage::Unrouting,
+                core::RenewalStage::Draining => RenewalStage::Draining,
+                core::RenewalStage::Stopping => RenewalStage::Stopping,
+                core::RenewalStage::Starting { restarts } => RenewalStage::Starting { restarts },
+            },
+            since: renewal.since.to_string(),
+            entered_ms: renewal.entered.0,
+        }
+    }
+
+    fn into_core(self) -> Result<(SlotId, core::Renewal), StoreError> {
+        let slot = SlotId {
+            workload: workload_id(&self.workload)?,
+            slot: self.slot,
+        };
+        let renewal = core::Renewal {
+            life: core::Life {
+                process: parse(&self.process)?,
+                restarts: self.restarts,
+                started: core::Timestamp(self.started_ms),
+            },
+            cause: match self.asked {
+                true => core::RenewalCause::Asked,
+                false => core::RenewalCause::NotAlive,
+            },
+            stage: match self.stage {
+                RenewalStage::Unrouting => core::RenewalStage::Unrouting,
+                RenewalStage::Draining => core::RenewalStage::Draining,
+                RenewalStage::Stopping => core::RenewalStage::Stopping,
+                RenewalStage::Starting { restarts } => core::RenewalStage::Starting { restarts },
+            },
+            since: parse(&self.since)?,
+            entered: core::Timestamp(self.entered_ms),
+        };
+        Ok((slot, renewal))
+    }
+}
+
+impl Revived {
+    fn from_core((slot, revived): (&SlotId, &core::Revived)) -> Self {
+        Self {
+            workload: slot.workload.to_string(),
+            slot: slot.slot,
+            times: revived.times,
+            at_ms: revived.at.0,
+        }
+    }
+
+    fn into_core(self) -> Result<(SlotId, core::Revived), StoreError> {
+        let slot = SlotId {
+            workload: workload_id(&self.workload)?,
+            slot: self.slot,
+        };
+        let revived = core::Revived {
+            times: self.times,
+            at: core::Timestamp(self.at_ms),
+        };
+        Ok((slot, revived))
     }
 }
 

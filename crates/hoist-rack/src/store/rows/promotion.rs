@@ -6,7 +6,7 @@ use hoist_core::id::SlotId;
 use hoist_core::model as core;
 use serde::{Deserialize, Serialize};
 
-use super::app::{Workload, by_name, by_text, workload_id};
+use super::app::{Limits, Workload, by_name, by_text, workload_id};
 use super::{StoreError, parse};
 
 #[derive(Serialize, Deserialize)]
@@ -42,8 +42,15 @@ enum Cancel {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 enum Planned {
-    Replace { slots: u16 },
-    Keep { workload: Workload, slots: u16 },
+    Replace {
+        slots: u16,
+        #[serde(default)]
+        limits: Limits,
+    },
+    Keep {
+        workload: Workload,
+        slots: u16,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -235,7 +242,10 @@ impl Promotion {
 impl Planned {
     fn from_core(planned: &core::Planned) -> Self {
         match planned {
-            core::Planned::Replace { slots } => Self::Replace { slots: *slots },
+            core::Planned::Replace { slots, limits } => Self::Replace {
+                slots: *slots,
+                limits: Limits::from_core(*limits),
+            },
             core::Planned::Keep { workload, slots } => Self::Keep {
                 workload: Workload::from_core(workload),
                 slots: *slots,
@@ -245,7 +255,10 @@ impl Planned {
 
     fn into_core(self) -> Result<core::Planned, StoreError> {
         Ok(match self {
-            Self::Replace { slots } => core::Planned::Replace { slots },
+            Self::Replace { slots, limits } => core::Planned::Replace {
+                slots,
+                limits: limits.into_core(),
+            },
             Self::Keep { workload, slots } => core::Planned::Keep {
                 workload: workload.into_core()?,
                 slots,
