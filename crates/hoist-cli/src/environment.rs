@@ -78,6 +78,12 @@ pub struct Environment {
     pub over_ssh: bool,
     /// The directory it runs in.
     pub directory: PathBuf,
+    /// [`TERM`], for processes that are given a terminal.
+    pub term: Option<String>,
+    /// Standard input is this program's, to be read.
+    pub reads_input: bool,
+    /// Standard input is a terminal.
+    pub stdin_terminal: bool,
     /// Standard output is a terminal.
     pub stdout_terminal: bool,
     /// Standard error is a terminal.
@@ -117,6 +123,9 @@ impl Environment {
                 .is_some(),
             over_ssh: variable(SSH_CONNECTION).is_some(),
             directory: std::env::current_dir().unwrap_or_default(),
+            term: variable(TERM).and_then(|term| term.into_string().ok()),
+            reads_input: true,
+            stdin_terminal: std::io::stdin().is_terminal(),
             stdout_terminal,
             stderr_terminal,
             columns: stdout_terminal

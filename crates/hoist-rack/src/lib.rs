@@ -17,6 +17,7 @@ pub mod logs;
 mod rack;
 mod releases;
 mod router_process;
+mod runs;
 mod secrets;
 mod sequence;
 pub mod store;

@@ -21,6 +21,7 @@ use crate::error::RackError;
 use crate::layout::Layout;
 use crate::releases::Releases;
 use crate::router_process::RouterProcess;
+use crate::runs::Runs;
 use crate::secrets::Keyring;
 use crate::sequence::Sequence;
 use crate::store::Store;
@@ -68,9 +69,11 @@ pub struct Rack {
     pub(crate) controller: Arc<Controller>,
     pub(crate) tokens: Tokens,
     pub(crate) sampler: Sampler,
+    /// One-offs and sessions.
+    pub(crate) runs: Runs,
     /// Held while a release is made from its base, so that two at once do not start from the same.
     pub(crate) env_changes: Mutex<()>,
-    /// Builds that run; cut off at the end and marked failed at the next start.
+    /// Sessions, and builds that run: these are cut off at the end and marked failed at the next start.
     pub(crate) tasks: TaskTracker,
     stop: watch::Sender<Option<Stop>>,
     /// The lock on the data directory; let go when the rack is dropped.
@@ -163,6 +166,7 @@ impl Rack {
             layout: layout.clone(),
             domain: options.domain.clone(),
         }));
+        let runs = Runs::open(&store).await?;
         let rack = Arc::new(Self {
             options,
             layout,
@@ -175,6 +179,7 @@ impl Rack {
             controller,
             tokens,
             sampler: Sampler::default(),
+            runs,
             env_changes: Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: watch::Sender::new(None),
@@ -185,6 +190,7 @@ impl Rack {
         rack.spawn(router.keep());
         rack.spawn(crate::janitor::run(Arc::downgrade(&rack)));
         rack.spawn(crate::usage::run(Arc::downgrade(&rack)));
+        rack.spawn(crate::runs::follow(Arc::downgrade(&rack)));
         Ok(rack)
     }
 
@@ -206,6 +212,11 @@ impl Rack {
             state.get_or_insert(stop);
             first
         });
+    }
+
+    /// Whether somebody told the rack to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.borrow().is_some()
     }
 
     /// Waits until somebody told the rack to end.

@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod env;
+pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod manifest;
@@ -17,6 +18,7 @@ pub(crate) mod ps;
 pub(crate) mod rack;
 pub(crate) mod releases;
 pub(crate) mod rollback;
+pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod standing;
 pub(crate) mod up;
@@ -27,9 +29,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::nearest;
 
-/// Runs a command until it ended or the user interrupts. What holds a rack sees to interrupts itself.
+/// Runs a command until it ended or the user interrupts. What holds a rack or a session sees to interrupts itself.
 pub(crate) async fn run(command: Command, context: &mut Context<'_, '_>) -> Result<(), CliError> {
-    if command.holds_rack() {
+    if command.holds_rack() || command.holds_session() {
         return dispatch(command, context).await;
     }
     let interrupted = tokio::select! {
@@ -60,6 +62,8 @@ async fn dispatch(command: Command, context: &mut Context<'_, '_>) -> Result<(),
         Command::Promotions(args) => promotions::run(args, context).await,
         Command::Cancel(args) => promotions::cancel(args, context).await,
         Command::Env(args) => env::run(args, context).await,
+        Command::Run(args) => run::run(args, context).await,
+        Command::Exec(args) => exec::run(args, context).await,
         Command::Scale(args) => scale::run(args, context).await,
         Command::Restart(args) => standing::restart(args, context).await,
         Command::Stop(args) => standing::stop(args, context).await,

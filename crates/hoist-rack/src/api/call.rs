@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use hoist_api::endpoint::{Endpoint, Method, PREFIX, Scope};
 use hoist_api::error::{ErrorBody, ErrorCode};
+use hoist_api::session::{VERSION, accept_of};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
 
 use crate::commands::Actor;
@@ -51,11 +53,11 @@ where
     F: Fn(JsonCall<E>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<E::Reply, RackError>> + Send + 'static,
 {
-    mount::<E, _, _>(router, move |call: Call<E>, body: Body| {
+    mount::<E, _, _>(router, move |call: Call<E>, request: Request| {
         let handler = handler.clone();
         async move {
             let id = call.request_id.clone();
-            let body = match read_json::<E>(body).await {
+            let body = match read_json::<E>(request.into_body()).await {
                 Ok(body) => body,
                 Err(error) => return refused(error.body(&id)),
             };
@@ -74,20 +76,70 @@ where
     F: Fn(Call<E>, Body) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<Response, RackError>> + Send + 'static,
 {
-    mount::<E, _, _>(router, move |call: Call<E>, body: Body| {
+    mount::<E, _, _>(router, move |call: Call<E>, request: Request| {
         let handler = handler.clone();
         async move {
             let id = call.request_id.clone();
-            let answer = handler(call, body).await;
+            let answer = handler(call, request.into_body()).await;
             answer.unwrap_or_else(|error| refused(error.body(&id)))
         }
     })
 }
 
+/// A connection that becomes a WebSocket once the answer is written.
+pub(super) struct Upgrade {
+    pub(super) connection: OnUpgrade,
+    accept: String,
+}
+
+/// Mounts an operation that turns its connection into a WebSocket, which the handler takes or refuses.
+pub(super) fn session<E, F, R>(router: App, handler: F) -> App
+where
+    E: Endpoint,
+    F: Fn(Call<E>, Upgrade) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<(), RackError>> + Send + 'static,
+{
+    mount::<E, _, _>(router, move |call: Call<E>, request: Request| {
+        let handler = handler.clone();
+        async move {
+            let id = call.request_id.clone();
+            let upgrade = match upgrade(request) {
+                Ok(upgrade) => upgrade,
+                Err(error) => return refused(error.body(&id)),
+            };
+            let headers = [
+                (header::CONNECTION, "upgrade".to_owned()),
+                (header::UPGRADE, "websocket".to_owned()),
+                (header::SEC_WEBSOCKET_ACCEPT, upgrade.accept.clone()),
+            ];
+            match handler(call, upgrade).await {
+                Ok(()) => (StatusCode::SWITCHING_PROTOCOLS, headers).into_response(),
+                Err(error) => refused(error.body(&id)),
+            }
+        }
+    })
+}
+
+fn upgrade(mut request: Request) -> Result<Upgrade, RackError> {
+    let headers = request.headers();
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let websocket =
+        text(header::UPGRADE).is_some_and(|name| name.eq_ignore_ascii_case("websocket"));
+    let known = text(header::SEC_WEBSOCKET_VERSION) == Some(VERSION);
+    let accept = text(header::SEC_WEBSOCKET_KEY).map(accept_of);
+    let accept = accept.filter(|_| websocket && known);
+    match (accept, request.extensions_mut().remove::<OnUpgrade>()) {
+        (Some(accept), Some(connection)) => Ok(Upgrade { connection, accept }),
+        _ => Err(RackError::Invalid(
+            "this is a WebSocket: connect as RFC 6455 says, over HTTP/1.1".to_owned(),
+        )),
+    }
+}
+
 fn mount<E, F, R>(router: App, handler: F) -> App
 where
     E: Endpoint,
-    F: Fn(Call<E>, Body) -> R + Clone + Send + Sync + 'static,
+    F: Fn(Call<E>, Request) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response> + Send + 'static,
 {
     let filter = match E::METHOD {
@@ -105,13 +157,14 @@ where
                 let begun = tokio::time::Instant::now();
                 let (mut parts, body) = request.into_parts();
                 let id = request_id();
+                let (method, uri) = (parts.method.clone(), parts.uri.clone());
                 let answer = match prepare::<E>(rack, &mut parts, id.clone()).await {
-                    Ok(call) => handler(call, body).await,
+                    Ok(call) => handler(call, Request::from_parts(parts, body)).await,
                     Err(refusal) => refused(refusal),
                 };
                 let elapsed = begun.elapsed().as_secs_f64() * 1_000.0;
                 let (status, state) = (answer.status().as_u16(), state_word(answer.status()));
-                let (method, path) = (parts.method.as_str(), parts.uri.path());
+                let (method, path) = (method.as_str(), uri.path());
                 tracing::info!(
                     ns = "kernel",
                     at = E::ID,
@@ -130,7 +183,7 @@ where
 }
 
 fn state_word(status: StatusCode) -> &'static str {
-    if status.is_success() {
+    if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
         "success"
     } else {
         "error"

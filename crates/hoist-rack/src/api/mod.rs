@@ -8,6 +8,7 @@ mod processes;
 mod promotions;
 mod racks;
 mod releases;
+mod sessions;
 mod sources;
 mod stream;
 mod views;
@@ -38,6 +39,7 @@ pub fn router(rack: Arc<Rack>) -> Router {
     let router = promotions::mount(router);
     let router = env::mount(router);
     let router = processes::mount(router);
+    let router = sessions::mount(router);
     router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -86,7 +88,8 @@ pub async fn serve(rack: Arc<Rack>, listener: TcpListener) {
                 .timer(hyper_util::rt::TokioTimer::new())
                 .header_read_timeout(std::time::Duration::from_secs(30));
             // A client that goes away is no event.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let _ = connection.await;
         });
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hoist_api::session::{Reader, Side, Writer};
+use hoist_api::types::SessionExit;
 use hoist_core::limits;
 use hoist_core::model::{Exit, ExitCause};
 use hoist_engine::{Session, SessionControl};
@@ -13,13 +14,17 @@ use hyper_util::server::conn::auto::upgrade;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{lock, pump};
+use super::lock;
+use super::pump::{self, Pump};
 use crate::clock::wall;
 use crate::control::exit_words;
-use crate::error::RackError;
+use crate::error::{RackError, with_causes};
 use crate::rack::Rack;
 use crate::secrets::SecretError;
 use crate::store::{OneOffEnd, OneOffRecord};
+
+/// How long a rack that stops waits for clients to hear it.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 impl Rack {
     /// Holds a process that was started attached; answers the name of its session. `one_off` is its record, when it has
@@ -58,20 +63,39 @@ impl Rack {
             _ = self.stopped() => None,
         };
         lock(&self.runs.waiting).remove(name);
-        let exit = match client {
-            Some(client) => pump::carry(session, client, self.stopped()).await,
-            None => None,
+        let Some(client) = client else {
+            drop(session);
+            let exit = self.stop_attached(&*control).await;
+            return self.record_end(one_off, exit).await;
         };
-        let exit = match exit {
-            Some(exit) => Some(exit),
-            None => self.stop_attached(&*control).await,
+        let mut pump = Pump::new(session, client);
+        let exit = match pump.carry(self.stopped()).await {
+            Some(exit) => exit,
+            None if self.is_stopping() => {
+                let told = said("the rack is stopping".to_owned());
+                // The client learns it, unless it does not read.
+                let _ = tokio::time::timeout(FAREWELL, pump.close(told)).await;
+                let _ = control.stop().await;
+                return self.record_end(one_off, None).await;
+            }
+            None => {
+                drop(pump);
+                let exit = self.stop_attached(&*control).await;
+                return self.record_end(one_off, exit).await;
+            }
         };
-        let Some(record) = one_off else {
-            return;
+        let told = match &exit {
+            Ok(exit) => told(*exit),
+            Err(error) => said(with_causes(error)),
         };
-        match exit {
-            Some(exit) => self.one_off_ended(&record, end_of(exit)).await,
-            None => self.runs.unattended(&record.id),
+        tokio::join!(self.record_end(one_off, exit.ok()), pump.close(told));
+    }
+
+    async fn record_end(&self, one_off: Option<OneOffRecord>, exit: Option<Exit>) {
+        match (one_off, exit) {
+            (Some(record), Some(exit)) => self.one_off_ended(&record, end_of(exit)).await,
+            (Some(record), None) => self.runs.unattended(&record.id),
+            (None, _) => {}
         }
     }
 
@@ -96,6 +120,23 @@ async fn client(attached: oneshot::Receiver<OnUpgrade>) -> Option<pump::Client> 
     };
     let limit = Duration::from(limits::ATTACH_LIMIT);
     tokio::time::timeout(limit, connection).await.ok().flatten()
+}
+
+/// What a client learns of how a process ended.
+fn told(exit: Exit) -> SessionExit {
+    let end = end_of(exit);
+    SessionExit {
+        code: end.code,
+        signal: end.signal,
+        reason: end.reason,
+    }
+}
+
+fn said(reason: String) -> SessionExit {
+    SessionExit {
+        reason: Some(reason),
+        ..SessionExit::default()
+    }
 }
 
 /// What is kept of how a process ended.

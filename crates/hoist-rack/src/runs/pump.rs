@@ -1,6 +1,7 @@
 //! Carries the streams of a process between engine and client, both ways at once, and no faster than the slower side.
 
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,6 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::attend::end_of;
-use crate::error::with_causes;
 use crate::rack::Stop;
 
 /// The client's connection.
@@ -33,39 +32,57 @@ enum Aside {
     InputEnd,
 }
 
-/// Carries until the process ended and its client knows, or until there is no client any more, which is none.
-pub(super) async fn carry(
-    session: Session,
-    (reader, writer): Client,
-    stopped: impl Future<Output = Stop>,
-) -> Option<Exit> {
-    let (asides, heard) = mpsc::channel(ASIDES_MAX);
-    let Session {
-        input,
-        output,
-        errors,
-        control,
-    } = session;
-    let up = up(reader, input, control.clone(), asides);
-    let mut down = Down {
-        writer,
-        output: Some(output),
-        errors,
-        asides: heard,
-    };
-    tokio::select! {
-        _ = up => None,
-        ended = down.carry(&control) => match ended {
-            Ok(exit) => down.say_how(exit).await,
-            Err(_) => None,
-        },
-        _ = stopped => {
-            let reason = Some("the rack is stopping".to_owned());
-            let exit = SessionExit { reason, ..SessionExit::default() };
-            // The process is told to end, which its client learns unless half a piece is on its way.
-            let _ = tokio::time::timeout(Duration::from_millis(100), down.end(exit)).await;
-            None
+/// A session between a process and its client.
+pub(super) struct Pump {
+    up: Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send>>,
+    down: Down,
+    control: Arc<dyn SessionControl>,
+}
+
+impl Pump {
+    pub(super) fn new(session: Session, (reader, writer): Client) -> Self {
+        let (asides, heard) = mpsc::channel(ASIDES_MAX);
+        let Session {
+            input,
+            output,
+            errors,
+            control,
+        } = session;
+        let down = Down {
+            writer,
+            output: Some(output),
+            errors,
+            asides: heard,
+        };
+        Self {
+            up: Box::pin(up(reader, input, control.clone(), asides)),
+            down,
+            control,
         }
+    }
+
+    /// Carries until the process ended, or until there is no client any more or the rack stops, which is none.
+    pub(super) async fn carry(
+        &mut self,
+        stopped: impl Future<Output = Stop>,
+    ) -> Option<Result<Exit, EngineError>> {
+        tokio::select! {
+            _ = &mut self.up => None,
+            ended = self.down.carry(&self.control) => ended.ok(),
+            _ = stopped => None,
+        }
+    }
+
+    /// Tells the client how it ended, and closes the session when the client does.
+    ///
+    /// What the client still sends is read until then: a connection that is closed over unread bytes breaks off, and may
+    /// take the last words along.
+    pub(super) async fn close(mut self, exit: SessionExit) {
+        let told = async {
+            let _ = self.down.end(exit).await;
+        };
+        let limit = Duration::from(limits::CLOSE_LIMIT);
+        let _ = tokio::time::timeout(limit, async { tokio::join!(told, self.up) }).await;
     }
 }
 
@@ -163,26 +180,6 @@ impl Down {
             }
             silent_since = Instant::now();
         }
-    }
-
-    /// Tells the client how the process ended; the client may be gone by now.
-    async fn say_how(&mut self, exit: Result<Exit, EngineError>) -> Option<Exit> {
-        let told = match &exit {
-            Ok(exit) => {
-                let end = end_of(*exit);
-                SessionExit {
-                    code: end.code,
-                    signal: end.signal,
-                    reason: end.reason,
-                }
-            }
-            Err(error) => SessionExit {
-                reason: Some(with_causes(error)),
-                ..SessionExit::default()
-            },
-        };
-        let _ = self.end(told).await;
-        exit.ok()
     }
 
     async fn end(&mut self, exit: SessionExit) -> Result<(), SessionError> {

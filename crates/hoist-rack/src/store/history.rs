@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use hoist_core::id::{AppName, BuildId, ReleaseId, Version};
+use hoist_core::id::{AppName, BuildId, ProcessId, ReleaseId, Version};
 use rusqlite::{OptionalExtension, Params, Row};
 
 use super::rows::{
-    BUILD_COLUMNS, EVENT_COLUMNS, PROMOTION_COLUMNS, RELEASE_COLUMNS, get_build, get_event,
-    get_promotion, get_release,
+    BUILD_COLUMNS, EVENT_COLUMNS, ONE_OFF_COLUMNS, PROMOTION_COLUMNS, RELEASE_COLUMNS, get_build,
+    get_event, get_one_off, get_promotion, get_release,
 };
-use super::{BuildRecord, Event, PromotionRecord, ReleaseRecord, Store, StoreError};
+use super::{BuildRecord, Event, OneOffRecord, PromotionRecord, ReleaseRecord, Store, StoreError};
 
 type Read<T> = fn(&Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error>;
 
@@ -152,6 +152,23 @@ impl Store {
         );
         self.one(sql, [release.as_str().to_owned()], get_promotion)
             .await
+    }
+
+    /// A one-off of an app.
+    pub async fn one_off(
+        self: &Arc<Self>,
+        app: &AppName,
+        id: &ProcessId,
+    ) -> Result<Option<OneOffRecord>, StoreError> {
+        let sql = format!("SELECT {ONE_OFF_COLUMNS} FROM one_offs WHERE app = ?1 AND id = ?2");
+        let params = [app.as_str().to_owned(), id.as_str().to_owned()];
+        self.one(sql, params, get_one_off).await
+    }
+
+    /// One-offs of every app of which no end is known.
+    pub async fn running_one_offs(self: &Arc<Self>) -> Result<Vec<OneOffRecord>, StoreError> {
+        let sql = format!("SELECT {ONE_OFF_COLUMNS} FROM one_offs WHERE ended_ms IS NULL");
+        self.list(sql, [], get_one_off).await
     }
 
     /// Events of a promotion after `after`, oldest first.

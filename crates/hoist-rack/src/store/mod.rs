@@ -74,6 +74,8 @@ pub struct Commit {
     pub releases: Vec<ReleaseRecord>,
     /// Promotions to insert or update.
     pub promotions: Vec<PromotionRecord>,
+    /// One-offs to insert or to end.
+    pub one_offs: Vec<OneOffRecord>,
     /// What explains it.
     pub events: Vec<Event>,
 }
@@ -87,6 +89,7 @@ impl Commit {
             builds: Vec::new(),
             releases: Vec::new(),
             promotions: Vec::new(),
+            one_offs: Vec::new(),
             events: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! History as the store keeps it: builds, releases, promotions and events.
 
-use hoist_core::id::{AppName, BuildId, ReleaseId, Version};
+use hoist_core::id::{AppName, BuildId, ProcessId, ReleaseId, ServiceName, Version};
 use hoist_core::model::Timestamp;
 
 /// How a build stands.
@@ -124,6 +124,42 @@ pub struct PromotionReport {
     pub serving: Option<String>,
     /// One command to mend it.
     pub hint: Option<String>,
+}
+
+/// A process that was started to run one command, kept for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOffRecord {
+    /// Its id.
+    pub id: ProcessId,
+    /// Its app.
+    pub app: AppName,
+    /// The service whose environment it has.
+    pub service: ServiceName,
+    /// The release it runs.
+    pub release: ReleaseId,
+    /// Its command, as a person would type it.
+    pub command: String,
+    /// Who asked for it.
+    pub actor: String,
+    /// Whether it lives only as long as its session.
+    pub attached: bool,
+    /// When, on the wall clock.
+    pub created: Timestamp,
+    /// How it ended, once it has.
+    pub ended: Option<OneOffEnd>,
+}
+
+/// How a one-off ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOffEnd {
+    /// When, on the wall clock.
+    pub at: Timestamp,
+    /// Its exit status; none when that is not known.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// What the status does not say.
+    pub reason: Option<String>,
 }
 
 /// Something that happened, for users, kept.

@@ -77,6 +77,24 @@ const STEPS: &[&str] = &[
     r"
     ALTER TABLE builds ADD COLUMN inputs TEXT;
 ",
+    r"
+    CREATE TABLE one_offs (
+        id TEXT PRIMARY KEY,
+        app TEXT NOT NULL,
+        service TEXT NOT NULL,
+        release TEXT NOT NULL,
+        command TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        attached INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL,
+        ended_ms INTEGER,
+        exit_code INTEGER,
+        exit_signal INTEGER,
+        reason TEXT
+    ) STRICT;
+    CREATE INDEX one_offs_by_app ON one_offs (app, created_ms);
+    CREATE INDEX one_offs_running ON one_offs (ended_ms) WHERE ended_ms IS NULL;
+",
 ];
 
 /// Opens a connection the way all of ours are.

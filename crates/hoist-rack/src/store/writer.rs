@@ -205,7 +205,7 @@ fn change_state(
         }
         StateChange::Delete { expected } => {
             at(*expected)?;
-            for table in ["builds", "releases", "promotions", "events"] {
+            for table in ["builds", "releases", "promotions", "one_offs", "events"] {
                 connection
                     .execute(
                         &format!("DELETE FROM {table} WHERE app = ?1"),
@@ -243,6 +243,9 @@ fn write_history(connection: &Connection, commit: &Commit) -> Result<(), rusqlit
     }
     for promotion in &commit.promotions {
         rows::put_promotion(connection, promotion)?;
+    }
+    for one_off in &commit.one_offs {
+        rows::put_one_off(connection, one_off)?;
     }
     for event in &commit.events {
         rows::put_event(connection, event)?;

@@ -1,6 +1,7 @@
 //! Between values and rows. The domain does not serialize; these types do, and conversions are explicit.
 
 mod app;
+mod one_off;
 mod promotion;
 
 use hoist_core::model::Timestamp;
@@ -9,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 use super::{BuildRecord, BuildStatus, Event, PromotionRecord, ReleaseRecord, StoreError};
 
 pub(super) use app::{read_app, write_app};
+pub(super) use one_off::{ONE_OFF_COLUMNS, get_one_off, put_one_off};
 
 type SqlResult<T> = Result<T, rusqlite::Error>;
 
