@@ -8,6 +8,7 @@ pub mod describe;
 pub mod detect;
 pub mod id;
 pub mod limits;
+pub mod lineage;
 pub mod manifest;
 pub mod model;
 pub mod plan;

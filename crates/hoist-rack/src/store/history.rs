@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use hoist_core::id::{AppName, BuildId, ProcessId, ReleaseId, Version};
+use hoist_core::lineage::Kin;
 use rusqlite::{OptionalExtension, Params, Row};
 
 use super::rows::{
     BUILD_COLUMNS, EVENT_COLUMNS, ONE_OFF_COLUMNS, PROMOTION_COLUMNS, RELEASE_COLUMNS, get_build,
-    get_event, get_one_off, get_promotion, get_release,
+    get_event, get_kin, get_one_off, get_promotion, get_release,
 };
 use super::{BuildRecord, Event, OneOffRecord, PromotionRecord, ReleaseRecord, Store, StoreError};
 
@@ -104,6 +105,27 @@ impl Store {
         let before = before.map(|id| id.as_str().to_owned());
         let params = (app.as_str().to_owned(), before, limit);
         self.list(sql, params, get_release).await
+    }
+
+    /// Where the releases that an app made after `active` stand, newest first; without an active one the newest alone.
+    pub async fn kin_after(
+        self: &Arc<Self>,
+        app: &AppName,
+        active: Option<&ReleaseId>,
+    ) -> Result<Vec<Kin>, StoreError> {
+        /// More changes than anybody stages.
+        const STAGED_MAX: u32 = 1_000;
+        let sql = "SELECT id, parent, EXISTS (
+                       SELECT 1 FROM promotions WHERE promotions.release = releases.id
+                       AND outcome IS NOT NULL AND outcome <> 'succeeded'
+                   )
+                   FROM releases WHERE app = ?1
+                   AND position > coalesce((SELECT position FROM releases WHERE id = ?2), -1)
+                   ORDER BY position DESC LIMIT ?3";
+        let limit = active.map_or(1, |_| STAGED_MAX);
+        let active = active.map(|id| id.as_str().to_owned());
+        let params = (app.as_str().to_owned(), active, limit);
+        self.list(sql.to_owned(), params, get_kin).await
     }
 
     /// A promotion of an app.

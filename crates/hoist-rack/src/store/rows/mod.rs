@@ -4,6 +4,10 @@ mod app;
 mod one_off;
 mod promotion;
 
+use std::collections::BTreeMap;
+
+use hoist_core::detect::Runtime;
+use hoist_core::lineage::Kin;
 use hoist_core::model::Timestamp;
 use rusqlite::{Connection, Row, params};
 
@@ -22,11 +26,12 @@ pub(super) fn put_build(connection: &Connection, build: &BuildRecord) -> SqlResu
     connection
         .execute(
             "INSERT INTO builds (id, app, status, created_ms, ended_ms, description, git_sha, actor, reason,
-                                 manifest_file, manifest, release, warnings, inputs)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                                 manifest_file, manifest, release, warnings, inputs, app_json, runtime)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended_ms = excluded.ended_ms,
                  reason = excluded.reason, manifest_file = excluded.manifest_file, manifest = excluded.manifest,
-                 release = excluded.release, warnings = excluded.warnings",
+                 release = excluded.release, warnings = excluded.warnings,
+                 app_json = excluded.app_json, runtime = excluded.runtime",
             params![
                 build.id.as_str(),
                 build.app.as_str(),
@@ -42,13 +47,15 @@ pub(super) fn put_build(connection: &Connection, build: &BuildRecord) -> SqlResu
                 build.release.as_ref().map(|id| id.as_str()),
                 build.warnings.join("\n"),
                 build.inputs,
+                build.app_json,
+                RuntimeRow::write(&build.runtime),
             ],
         )
         .map(drop)
 }
 
 pub(super) const BUILD_COLUMNS: &str = "id, app, status, created_ms, ended_ms, description, git_sha, actor, reason, manifest_file, manifest, \
-     release, warnings, inputs";
+     release, warnings, inputs, app_json, runtime";
 
 pub(super) fn get_build(row: &Row<'_>) -> SqlResult<Result<BuildRecord, StoreError>> {
     let manifest = match (
@@ -68,7 +75,8 @@ pub(super) fn get_build(row: &Row<'_>) -> SqlResult<Result<BuildRecord, StoreErr
         row.get(8)?,
     );
     let (release, warnings): (Option<String>, String) = (row.get(11)?, row.get(12)?);
-    let inputs = row.get(13)?;
+    let (inputs, app_json) = (row.get(13)?, row.get(14)?);
+    let runtime: Option<String> = row.get(15)?;
     Ok((|| {
         let (created, ended, description, git_sha, actor, reason) = rest;
         Ok(BuildRecord {
@@ -85,8 +93,40 @@ pub(super) fn get_build(row: &Row<'_>) -> SqlResult<Result<BuildRecord, StoreErr
             release: release.as_deref().map(parse).transpose()?,
             warnings: warnings.lines().map(str::to_owned).collect(),
             inputs,
+            app_json,
+            runtime: RuntimeRow::read(runtime.as_deref())?,
         })
     })())
+}
+
+/// What a build's language brings to processes.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct RuntimeRow {
+    path: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
+impl RuntimeRow {
+    /// Nothing when it brings nothing.
+    fn write(runtime: &Runtime) -> Option<String> {
+        let row = Self {
+            path: runtime.path.clone(),
+            env: runtime.env.clone(),
+        };
+        let some = *runtime != Runtime::default();
+        some.then(|| serde_json::to_string(&row).unwrap_or_default())
+    }
+
+    fn read(text: Option<&str>) -> Result<Runtime, StoreError> {
+        let Some(text) = text else {
+            return Ok(Runtime::default());
+        };
+        let row: Self = serde_json::from_str(text).map_err(|_| unreadable(text))?;
+        Ok(Runtime {
+            path: row.path,
+            env: row.env,
+        })
+    }
 }
 
 pub(super) fn put_release(connection: &Connection, release: &ReleaseRecord) -> SqlResult<()> {
@@ -129,6 +169,18 @@ pub(super) fn get_release(row: &Row<'_>) -> SqlResult<Result<ReleaseRecord, Stor
             actor,
             env,
             rollback_of: rollback_of.as_deref().map(parse).transpose()?,
+        })
+    })())
+}
+
+pub(super) fn get_kin(row: &Row<'_>) -> SqlResult<Result<Kin, StoreError>> {
+    let (id, parent): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+    let flawed = row.get(2)?;
+    Ok((|| {
+        Ok(Kin {
+            id: parse(&id)?,
+            parent: parent.as_deref().map(parse).transpose()?,
+            flawed,
         })
     })())
 }
