@@ -1,28 +1,20 @@
 //! What several commands do in common: make sure of the app, build, promote, and tell what happens meanwhile.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hoist_api::ErrorCode;
-use hoist_api::client::{CallError, Client, Next};
-use hoist_api::endpoints::{
-    AppCreate, AppGet, BuildLogs, PromotionCreate, PromotionEvents, PromotionGet, ReleaseList,
-};
+use hoist_api::client::{CallError, Client};
+use hoist_api::endpoints::{AppCreate, AppGet, PromotionCreate, PromotionGet, ReleaseList};
 use hoist_api::types::{
-    App, AppCreateRequest, AppPath, Build, BuildPath, BuildStatus, Empty, IfBusy, Outcome,
-    PageQuery, Promotion, PromotionCreateRequest, PromotionPath, ReleasePath, Unchanged,
+    App, AppCreateRequest, AppPath, Build, BuildStatus, Empty, IfBusy, Outcome, PageQuery,
+    Promotion, PromotionCreateRequest, PromotionPath, ReleasePath, Unchanged,
 };
 
 use crate::args::{PromoteArgs, SourceArgs};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Subject, event_line, log_line, not_live, phases, short};
+use crate::output::{Subject, log_line, not_live, phases, short};
 use crate::package::{PackageError, Source};
-
-/// How long a rack may be gone while one of its promotions is followed: it resumes or rolls back when it is back.
-const GONE_LIMIT: Duration = Duration::from_secs(60);
-/// The pause between tries to reach a rack that is gone.
-const GONE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a source came to.
 pub(crate) struct Built {
@@ -166,23 +158,6 @@ impl Flow<'_, '_, '_> {
         })
     }
 
-    async fn follow_build(&mut self, build: &Build) -> Result<Build, CliError> {
-        let path = BuildPath {
-            app: self.app.clone(),
-            build: build.id.clone(),
-        };
-        let mut stream = self
-            .client
-            .stream::<BuildLogs, _, _>(&path, &Empty {})
-            .await?;
-        loop {
-            match stream.next().await? {
-                Next::Line(line) => self.context.out.chatter(&line.text)?,
-                Next::End(build) => return Ok(build),
-            }
-        }
-    }
-
     /// The newest release.
     pub(crate) async fn newest_release(&mut self) -> Result<String, CliError> {
         let query = PageQuery {
@@ -310,65 +285,6 @@ impl Flow<'_, '_, '_> {
             self.context.out.chatter(&line)?;
         }
         Ok(ended)
-    }
-
-    /// Prints what happens until the promotion ended. A rack that goes meanwhile is waited for: it resumes or rolls
-    /// back, and tells from the start again.
-    async fn follow(&mut self, promotion: Promotion) -> Result<Promotion, CliError> {
-        if promotion.outcome.is_some() {
-            return Ok(promotion);
-        }
-        let path = PromotionPath {
-            app: self.app.clone(),
-            number: promotion.number,
-        };
-        let mut told = HashSet::new();
-        let mut gone_since: Option<Instant> = None;
-        loop {
-            let followed = self.follow_once(&path, &mut told, &mut gone_since).await;
-            match followed {
-                Err(CliError::Call(error)) if error.gone() => {
-                    let since = match gone_since {
-                        Some(since) => since,
-                        None => {
-                            self.context
-                                .out
-                                .note("the rack is gone: waiting for it to come back")?;
-                            *gone_since.insert(Instant::now())
-                        }
-                    };
-                    if since.elapsed() > GONE_LIMIT {
-                        return Err(error.into());
-                    }
-                    tokio::time::sleep(GONE_PAUSE).await;
-                }
-                followed => return followed,
-            }
-        }
-    }
-
-    async fn follow_once(
-        &mut self,
-        path: &PromotionPath,
-        told: &mut HashSet<String>,
-        gone_since: &mut Option<Instant>,
-    ) -> Result<Promotion, CliError> {
-        let mut stream = self
-            .client
-            .stream::<PromotionEvents, _, _>(path, &Empty {})
-            .await?;
-        loop {
-            let next = stream.next().await?;
-            *gone_since = None;
-            match next {
-                Next::End(promotion) => return Ok(promotion),
-                Next::Line(line) => {
-                    if told.insert(format!("{} {} {}", line.at, line.source, line.text)) {
-                        self.context.out.chatter(&event_line(&line))?;
-                    }
-                }
-            }
-        }
     }
 }
 

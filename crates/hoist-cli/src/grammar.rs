@@ -8,7 +8,9 @@ use crate::args::Cli;
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Deploy",
-        &["up", "deploy", "build", "promote", "rollback", "cancel"],
+        &[
+            "up", "deploy", "build", "promote", "rollback", "cancel", "manifest",
+        ],
     ),
     (
         "Look",
@@ -26,10 +28,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Change", &["env", "scale", "restart", "stop", "start"]),
     ("Run", &["run", "exec"]),
     ("Rack", &["rack", "doctor"]),
-    (
-        "Help",
-        &["help", "manifest", "completions", "man", "version"],
-    ),
+    ("Help", &["help", "completions", "man", "version"]),
 ];
 
 /// Examples of each command: what is typed, and what for.

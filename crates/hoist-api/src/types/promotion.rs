@@ -133,6 +133,9 @@ pub struct PlannedService {
     /// Processes of the target that are ready.
     #[serde(default)]
     pub ready: u16,
+    /// What is wrong with one of them, as `web.1 exited 2 times (exit 1)`; null while nothing is.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// What something waits for: every wait has a name and a limit.

@@ -1,17 +1,25 @@
 //! `hoist logs`: lines of an app, from now on or until now.
 
+use std::collections::HashSet;
+use std::time::Instant;
+
 use clap::Args;
-use hoist_api::client::Next;
+use hoist_api::Time;
+use hoist_api::client::{Client, Next};
 use hoist_api::endpoints::LogStream;
-use hoist_api::types::LogQuery;
+use hoist_api::types::{AppPath, LogLine, LogQuery};
 
 use crate::args::AppArgs;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::follow::{GONE_LIMIT, GONE_PAUSE};
 use crate::output::log_line;
 
 /// How many old lines come before the new ones, unless asked for.
 const FOLLOW_TAIL: u32 = 100;
+
+/// How far back before the newest line a rack that came back is asked.
+const OVERLAP_SECONDS: u64 = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
@@ -49,16 +57,96 @@ pub(crate) async fn run(args: Logs, context: &mut Context<'_, '_>) -> Result<(),
         service: args.service,
         process: args.process,
     };
-    let mut lines = context
-        .client()?
-        .stream::<LogStream, _, _>(&path, &query)
-        .await?;
+    let client = context.client()?;
+    let mut shown = Shown::default();
+    let mut gone_since: Option<Instant> = None;
+    loop {
+        let asked = shown.query(&query, Time::now());
+        match stream(&client, &path, &asked, &mut shown, &mut gone_since, context).await {
+            Err(CliError::Call(error)) if follow && shown.connected && error.gone() => {
+                let since = match gone_since {
+                    Some(since) => since,
+                    None => {
+                        context
+                            .out
+                            .note("the rack is gone: waiting for it to come back")?;
+                        *gone_since.insert(Instant::now())
+                    }
+                };
+                if since.elapsed() > GONE_LIMIT {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(GONE_PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Prints lines until the stream ends or breaks off.
+async fn stream(
+    client: &Client,
+    path: &AppPath,
+    query: &LogQuery,
+    shown: &mut Shown,
+    gone_since: &mut Option<Instant>,
+    context: &mut Context<'_, '_>,
+) -> Result<(), CliError> {
+    let mut lines = client.stream::<LogStream, _, _>(path, query).await?;
+    shown.connected = true;
+    *gone_since = None;
     loop {
         match lines.next().await? {
             Next::End(_) => return Ok(()),
+            Next::Line(line) if !shown.is_new(&line) => {}
             Next::Line(line) if context.out.json() => context.out.print_json_line(&line)?,
             Next::Line(line) => context.out.line(&log_line(&line))?,
         }
+    }
+}
+
+/// What was printed already, so that a rack that came back is asked for the rest and no line comes twice.
+#[derive(Default)]
+struct Shown {
+    /// A stream was open once.
+    connected: bool,
+    /// The time of the newest line.
+    newest: Option<Time>,
+    /// The lines of that time.
+    at_newest: HashSet<String>,
+    /// What was shown of older times before the stream broke off.
+    until: Option<Time>,
+}
+
+impl Shown {
+    /// What to ask for: at first what the user asked for, then what came since the newest line.
+    fn query(&mut self, asked: &LogQuery, now: Time) -> LogQuery {
+        self.until = self.newest;
+        let mut query = asked.clone();
+        if self.connected {
+            let since = self.newest.map_or(0, |newest| newest.until(now).as_secs());
+            // Clocks differ a little, and what comes twice is left out.
+            query.since_seconds = Some(since + OVERLAP_SECONDS);
+            query.tail = None;
+        }
+        query
+    }
+
+    /// Whether a line was not printed yet.
+    fn is_new(&mut self, line: &LogLine) -> bool {
+        if self.until.is_some_and(|until| line.at < until) {
+            return false;
+        }
+        let text = format!("{} {}", line.source, line.text);
+        if self.newest == Some(line.at) {
+            // The same words at the same moment come twice only from the same stream.
+            return self.at_newest.insert(text) || self.until != self.newest;
+        }
+        if self.newest.is_none_or(|newest| line.at > newest) {
+            self.newest = Some(line.at);
+            self.at_newest = HashSet::from([text]);
+        }
+        true
     }
 }
 

@@ -102,7 +102,9 @@ fn page(command: &clap::Command, path: &str) -> io::Result<String> {
         rest.text([bold("hoist"), roman("(1)")]);
     }
     rest.to_writer(&mut page)?;
-    String::from_utf8(page).map_err(io::Error::other)
+    let page = String::from_utf8(page).map_err(io::Error::other)?;
+    // Paragraphs as `mandoc -T lint` wants them.
+    Ok(page.replace("\n.br\n\n.br\n", "\n.sp\n"))
 }
 
 fn listed(roff: &mut Roff, title: &str, items: &[(&str, &str)]) {

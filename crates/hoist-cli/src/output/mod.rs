@@ -3,6 +3,7 @@
 mod live;
 mod progress;
 mod promotion;
+mod status;
 mod table;
 mod time;
 
@@ -15,6 +16,7 @@ pub(crate) use live::Line;
 pub use live::TerminalSize;
 pub(crate) use progress::{bytes, how_far};
 pub(crate) use promotion::{Subject, event_line, log_line, not_live, phases};
+pub(crate) use status::{build_block, promotion_block};
 pub(crate) use table::{Cell, Table};
 pub(crate) use time::{ago, short};
 

@@ -4,6 +4,7 @@ mod apps;
 mod builds;
 mod call;
 mod env;
+mod planned;
 mod processes;
 mod promotions;
 mod racks;
