@@ -14,6 +14,7 @@ mod grammar;
 mod nearest;
 mod output;
 mod package;
+mod session;
 mod settings;
 mod starter;
 mod upload;
