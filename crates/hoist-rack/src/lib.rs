@@ -5,6 +5,7 @@
 
 pub mod api;
 mod auth;
+pub mod backup;
 mod build;
 mod clock;
 pub mod commands;

@@ -22,7 +22,7 @@ use crate::layout::Layout;
 use crate::releases::Releases;
 use crate::router_process::RouterProcess;
 use crate::runs::Runs;
-use crate::secrets::Keyring;
+use crate::secrets::{Keyring, SecretError};
 use crate::sequence::Sequence;
 use crate::store::Store;
 use crate::usage::Sampler;
@@ -137,6 +137,10 @@ impl Rack {
         let store = Arc::new(store);
         let clock: Arc<dyn Clock> = Arc::new(BootClock::new(meta.last_committed));
         let sequence = Arc::new(Sequence::open(store.clone(), &meta)?);
+        if !layout.key().exists() && store.has_environments()? {
+            // A new key would open none of them.
+            return Err(SecretError::KeyMissing(layout.key()).into());
+        }
         let keyring = Arc::new(Keyring::open(&layout.key())?);
         let tokens = Tokens::open(&layout.token())?;
         let router = RouterProcess {

@@ -31,6 +31,9 @@ pub enum SecretError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no key, but there are environments.
+    #[error("the key file {0} is missing, and there are environments that only it opens")]
+    KeyMissing(PathBuf),
     /// The key file does not hold a key.
     #[error(
         "the key file {0} does not hold 32 bytes: restore it from a backup, without it environments cannot be read"
@@ -42,6 +45,17 @@ pub enum SecretError {
     /// The system's random source failed.
     #[error("the system's random source failed")]
     Random,
+}
+
+/// The bytes of the key.
+pub(crate) fn read_key(path: &Path) -> Result<[u8; 32], SecretError> {
+    let bytes = fs::read(path).map_err(|source| SecretError::Key {
+        path: path.to_owned(),
+        source,
+    })?;
+    bytes
+        .try_into()
+        .map_err(|_| SecretError::KeyLength(path.to_owned()))
 }
 
 /// The rack's key. Has no `Debug`.
@@ -56,9 +70,9 @@ impl Keyring {
             path: path.to_owned(),
             source,
         };
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let bytes = match read_key(path) {
+            Ok(key) => key,
+            Err(SecretError::Key { source: error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut bytes = [0u8; 32];
                 getrandom::fill(&mut bytes).map_err(|_| SecretError::Random)?;
                 let mut file = fs::OpenOptions::new()
@@ -69,15 +83,12 @@ impl Keyring {
                     .map_err(failed)?;
                 file.write_all(&bytes).map_err(failed)?;
                 file.sync_all().map_err(failed)?;
-                bytes.to_vec()
+                bytes
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         };
-        let key: [u8; 32] = bytes
-            .try_into()
-            .map_err(|_| SecretError::KeyLength(path.to_owned()))?;
         Ok(Self {
-            cipher: XChaCha20Poly1305::new(&Key::from(key)),
+            cipher: XChaCha20Poly1305::new(&Key::from(bytes)),
         })
     }
 

@@ -3,6 +3,7 @@
 //! The snapshot in memory holds what decisions read; history is read from SQLite by connections that cannot write. A commit
 //! names the generation it was decided on and is refused when the app moved on, so apps never conflict with each other.
 
+mod copy;
 mod history;
 mod records;
 mod rows;
@@ -19,6 +20,7 @@ use hoist_core::model::{App, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use copy::{Copied, begin_epoch, copy_store};
 pub use records::*;
 
 /// Jobs that may wait for the writer; more callers wait for a place.
@@ -185,6 +187,15 @@ impl Store {
             changed,
         };
         Ok((store, meta))
+    }
+
+    /// Whether there is anything that the rack's key opens.
+    pub(crate) fn has_environments(&self) -> Result<bool, StoreError> {
+        self.read_now(|connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM releases)";
+            let found = connection.query_row(sql, [], |row| row.get(0));
+            found.map_err(StoreError::sql("read history"))
+        })
     }
 
     /// The last committed state.

@@ -253,7 +253,7 @@ fn write_history(connection: &Connection, commit: &Commit) -> Result<(), rusqlit
     Ok(())
 }
 
-fn put_meta(connection: &Connection, key: &str, value: &str) -> Result<(), rusqlite::Error> {
+pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> Result<(), rusqlite::Error> {
     connection
         .execute(
             "INSERT INTO meta (key, value) VALUES (?1, ?2)
