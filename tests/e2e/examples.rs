@@ -9,6 +9,8 @@ use crate::{Story, rack, stage};
 
 pub(crate) const STORIES: &[Story] = &[
     ("hello_and_static_site", hello_and_static_site),
+    ("python_web", python_web),
+    ("node_web", node_web),
     ("broken_crashes", broken_crashes),
     ("broken_never_listens", broken_never_listens),
     ("broken_wrong_port", broken_wrong_port),
@@ -37,6 +39,43 @@ fn hello_and_static_site() -> Result<()> {
             page.text()
         );
     }
+    Ok(())
+}
+
+fn python_web() -> Result<()> {
+    let rack = rack()?;
+    let ran = rack.hoist(&["deploy", &example("python-web")])?;
+    ran.expect(0, &["detected Python: requirements.txt is there"])?;
+    let page = rack.get("python-web.localhost", "/")?.text();
+    ensure!(
+        page.starts_with("hello\nrelease R") && page.contains("/.venv/bin/python"),
+        "{page}"
+    );
+    let mut services: Vec<_> = rack
+        .items(&["ps", "-a", "python-web"])?
+        .iter()
+        .map(|process| process["service"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    services.sort();
+    ensure!(services == ["web", "web", "worker"], "{services:?}");
+    let log = rack.ok(&["logs", "-a", "python-web", "--no-follow"])?;
+    ensure!(log.stdout.contains("preparing release R"), "{log}");
+    Ok(())
+}
+
+fn node_web() -> Result<()> {
+    let rack = rack()?;
+    let ran = rack.hoist(&["deploy", &example("node-web")])?;
+    ran.expect(
+        0,
+        &[
+            "detected Node: package.json is there",
+            "running npm ci",
+            "made dist/page.html",
+        ],
+    )?;
+    let page = rack.get("node-web.localhost", "/")?.text();
+    ensure!(page.contains("<p>hello from Node</p>"), "{page}");
     Ok(())
 }
 

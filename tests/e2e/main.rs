@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad_input;
+mod building;
 mod deploying;
 mod examples;
 mod going_back;
@@ -38,6 +39,7 @@ impl std::error::Error for Lacking {}
 
 fn main() -> ExitCode {
     let stories = [
+        ("building", building::STORIES),
         ("deploying", deploying::STORIES),
         ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),

@@ -108,6 +108,7 @@ impl Flow<'_, '_, '_> {
             git_sha: request.git_sha,
             git_message: request.git_message,
             manifest: request.manifest,
+            no_cache: request.no_cache,
         };
         let path = self.path();
         let upload = source.send();
@@ -182,5 +183,6 @@ async fn describe(args: &SourceArgs, root: &Path) -> SourceBuildRequest {
         git_message,
         manifest: args.manifest.clone(),
         rebuild: args.rebuild,
+        no_cache: args.no_cache,
     }
 }

@@ -86,6 +86,11 @@ impl Layout {
         self.app(app).join("logs")
     }
 
+    /// What package tools keep from one build of an app to the next.
+    pub fn cache(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("cache")
+    }
+
     /// What a build printed.
     pub fn build_log(&self, app: &AppName, build: &BuildId) -> PathBuf {
         self.app(app).join("builds").join(format!("{build}.log"))

@@ -73,6 +73,7 @@ pub struct Rack {
     pub(crate) runs: Runs,
     /// Held while a release is made from its base, so that two at once do not start from the same.
     pub(crate) env_changes: Mutex<()>,
+    pub(crate) build_turns: crate::build::Turns,
     /// Sessions, and builds that run: these are cut off at the end and marked failed at the next start.
     pub(crate) tasks: TaskTracker,
     stop: watch::Sender<Option<Stop>>,
@@ -185,6 +186,7 @@ impl Rack {
             sampler: Sampler::default(),
             runs,
             env_changes: Mutex::new(()),
+            build_turns: crate::build::Turns::default(),
             tasks: TaskTracker::new(),
             stop: watch::Sender::new(None),
             _lock: lock,

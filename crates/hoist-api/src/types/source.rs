@@ -78,6 +78,9 @@ pub struct SourceBuildRequest {
     /// Build even when nothing changed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub rebuild: bool,
+    /// Build with an empty cache, even when nothing changed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_cache: bool,
 }
 
 /// The build of a source: one that began, or the one that there is.

@@ -75,7 +75,9 @@ impl ManifestError {
             Self::Missing => Some(
                 "write a hoist.yml with `services: {web: {command: ..., port: 3000}}`, or a Procfile with `web: command`",
             ),
-            Self::NothingToRun { .. } => Some("write a Procfile with `web: command`, or a hoist.yml"),
+            Self::NothingToRun { .. } => {
+                Some("write a Procfile with `web: command`, or a hoist.yml")
+            }
             Self::TooLarge { .. } => Some("keep data in files of the app, not in its manifest"),
             Self::Syntax { file, .. } if file.ends_with(".json") => {
                 Some("JSON wants double quotes, and no comma behind the last of a list")

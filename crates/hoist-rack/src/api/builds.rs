@@ -62,6 +62,7 @@ async fn create(call: Call<e::BuildCreate>, mut body: Body) -> Result<Response, 
         git_sha: query.git_sha,
         git_message: query.git_message,
         manifest: query.manifest,
+        no_cache: query.no_cache,
     };
     let record = call
         .rack

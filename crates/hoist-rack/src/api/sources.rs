@@ -144,6 +144,7 @@ async fn build(
         git_sha: body.git_sha,
         git_message: body.git_message,
         manifest: body.manifest,
+        no_cache: body.no_cache,
     };
     let built = call
         .rack

@@ -2,50 +2,69 @@
 //!
 //! A failing build creates no release and leaves nothing but its log.
 
+mod cache;
+mod command;
 mod contents;
 mod listing;
 mod output;
+mod printed;
+mod reading;
 mod source;
+mod toolchain;
 mod unpack;
 
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use hoist_core::detect;
 use hoist_core::id::{AppName, ReleaseId};
-use hoist_core::manifest::CommandLine;
-use hoist_core::model::{Exit, ExitCause, TaskStatus};
-use hoist_engine::{ProcessSpec, Secret, TaskId, TaskSpec, Tree};
+use hoist_core::manifest::{self, CommandLine, EnvSource};
+use hoist_core::model::TaskStatus;
+use hoist_engine::TaskId;
 
 use crate::clock::wall;
 use crate::error::{RackError, with_causes};
 use crate::rack::Rack;
-use crate::releases::new_release_id;
+use crate::releases::{new_build_id, new_release_id};
 use crate::secrets::Env;
 use crate::store::{BuildRecord, BuildStatus, Commit, ReleaseRecord, StateChange};
 
-use output::Output;
+use cache::Cache;
+pub(crate) use cache::Turns;
+use command::Command;
 pub(crate) use contents::Contents;
 pub(crate) use listing::{Content, Digest, Item, Listing, Mode, SOURCE_BYTES_MAX};
+use output::Output;
 pub(crate) use source::{Origin, Source, chosen, inputs};
 
-/// How long a build command may run.
-pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
-/// Memory that a build may take, so that running apps survive it.
-pub(crate) const BUILD_MEMORY_BYTES: u64 = 4 << 30;
-/// Processes that a build may have at once.
-const BUILD_PIDS_MAX: u64 = 2048;
-/// Bytes of output that are kept.
-const BUILD_LOG_BYTES_MAX: u64 = 32 << 20;
-/// The pause between looks at a build that runs.
-const LOOK_PAUSE: Duration = Duration::from_millis(25);
+/// What a build goes by beside its source.
+#[derive(Default)]
+struct Settings {
+    /// Begin with an empty cache.
+    no_cache: bool,
+    /// The env of the release that it will make, as far as it is known.
+    env: Env,
+    /// Variables that `app.json` sets in it: whether it keeps them in step, and the value.
+    added: BTreeMap<String, (bool, String)>,
+}
 
 /// Runs a build to its end, which is recorded whatever happens.
-pub(crate) async fn run(rack: Arc<Rack>, record: BuildRecord, source: Source) {
+pub(crate) async fn run(rack: Arc<Rack>, record: BuildRecord, source: Source, no_cache: bool) {
     let mut output = Output::create(&rack.layout.build_log(&record.app, &record.id));
-    let made = make(&rack, &record, &source, &mut output).await;
+    let _turn = match rack.build_turns.try_take(&record.app) {
+        Some(turn) => turn,
+        None => {
+            output.say(&format!("waiting for another build of {}", record.app));
+            rack.build_turns.take(&record.app).await
+        }
+    };
+    let mut settings = Settings {
+        no_cache,
+        ..Settings::default()
+    };
+    let made = make(&rack, &record, &source, &mut settings, &mut output).await;
     let ended = match made {
-        Ok(()) => finish(&rack, &record, &source).await,
+        Ok(()) => finish(&rack, &record, &source, &settings).await,
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
@@ -61,17 +80,16 @@ async fn make(
     rack: &Rack,
     record: &BuildRecord,
     source: &Source,
+    settings: &mut Settings,
     output: &mut Output,
 ) -> Result<(), RackError> {
-    output.say(&format!("reading {}", source.manifest_file()));
-    for warning in &source.warnings {
+    output.say(&source.words());
+    for warning in source.warnings() {
         output.say(&format!("warning: {warning}"));
     }
     refuse_what_needs_images(source)?;
-    match &source.manifest.build.command {
-        Some(command) => run_command(rack, record, source, command, output).await?,
-        None => output.say("no build command: the source is the slug"),
-    }
+    fill_env(rack, record, source, settings, output).await?;
+    run_commands(rack, record, source, settings, output).await?;
     let slug = rack.layout.slug(&record.app, &record.id);
     if let Some(parent) = slug.parent() {
         std::fs::create_dir_all(parent).map_err(RackError::io("make the slug's directory"))?;
@@ -81,8 +99,55 @@ async fn make(
     Ok(())
 }
 
+/// Finds out the variables that `app.json` sets, before anything is run: the operator may have to set some first.
+async fn fill_env(
+    rack: &Rack,
+    record: &BuildRecord,
+    source: &Source,
+    settings: &mut Settings,
+    output: &mut Output,
+) -> Result<(), RackError> {
+    let base = rack.base_release(&record.app).await?;
+    let before = match &base {
+        Some(release) => rack.releases.env(release)?,
+        None => Env::new(),
+    };
+    let first = base.is_none_or(|release| release.build.is_none());
+    let asked = &source.manifest().app_json;
+    let secrets = asked
+        .env
+        .iter()
+        .filter(|rule| rule.from == EnvSource::Secret);
+    let mut secrets = secrets
+        .map(|_| random_word())
+        .collect::<Result<Vec<_>, _>>()?;
+    settings.env = before;
+    let secret = || secrets.pop().unwrap_or_default();
+    let names = asked
+        .fill(&mut settings.env, first, secret)
+        .map_err(RackError::MissingAppEnv)?;
+    if !names.is_empty() {
+        output.say(&format!("app.json sets {}", names.join(", ")));
+    }
+    for rule in &asked.env {
+        if names.contains(&rule.name) {
+            let value = settings.env.get(&rule.name).cloned().unwrap_or_default();
+            settings.added.insert(rule.name.clone(), (rule.sync, value));
+        }
+    }
+    Ok(())
+}
+
+/// 64 hexadecimal digits that nobody can guess.
+fn random_word() -> Result<String, RackError> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|_| RackError::Secret(crate::secrets::SecretError::Random))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn refuse_what_needs_images(source: &Source) -> Result<(), RackError> {
-    for (name, service) in &source.manifest.services {
+    for (name, service) in &source.manifest().services {
         if service.image.is_some() && service.command.is_none() {
             return Err(RackError::Unsupported(format!(
                 "service `{name}` runs an image, and the local engine has none"
@@ -102,112 +167,124 @@ fn refuse_what_needs_images(source: &Source) -> Result<(), RackError> {
     Ok(())
 }
 
-async fn run_command(
+/// What makes the tree a slug: the manifest's own command, or what its language needs.
+async fn run_commands(
     rack: &Rack,
     record: &BuildRecord,
     source: &Source,
-    command: &CommandLine,
+    settings: &Settings,
     output: &mut Output,
 ) -> Result<(), RackError> {
-    output.say(&format!("running {command}"));
-    let id = TaskId::Build(record.app.clone(), record.id.clone());
-    let env = [
+    let dir = rack.layout.cache(&record.app);
+    if settings.no_cache {
+        let _ = std::fs::remove_dir_all(&dir);
+        output.say("the build cache was emptied");
+    }
+    let cache = Cache::prepare(&dir, &source.tree(), rack.engine.capabilities())?;
+    let system = [
         ("APP", record.app.to_string()),
         ("BUILD", record.id.to_string()),
         ("BUILD_GIT_SHA", record.git_sha.clone().unwrap_or_default()),
     ];
-    let log_dir = source.scratch().join("log");
-    let spec = TaskSpec {
-        id: id.clone(),
-        process: ProcessSpec {
-            argv: command.argv(),
-            env: env
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), Secret::new(value)))
-                .collect(),
-            path: Vec::new(),
-            tree: Tree::Writable(source.tree()),
-            volumes: Vec::new(),
-            memory_bytes: BUILD_MEMORY_BYTES,
-            cpu_millicores: 0,
-            pids_max: BUILD_PIDS_MAX,
-            stop_grace: Duration::from_secs(2),
-            log_dir: log_dir.clone(),
-            log_source: "build".to_owned(),
-            log_bytes_max: BUILD_LOG_BYTES_MAX,
-        },
-        limit: BUILD_LIMIT,
+    let system: Env = system
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let runtime = source.runtime();
+    let command = |id, what, argv, env, log: &str| Command {
+        id: TaskId::Build(record.app.clone(), id),
+        what,
+        argv,
+        env,
+        path: runtime.path.clone(),
+        tree: source.tree(),
+        log_dir: source.scratch().join(log),
+        cache: &cache,
     };
-    rack.engine.run(&spec).await?;
-    let exit = follow(rack, &id, &log_dir, output).await;
-    let forgotten = rack.engine.forget_task(&id).await;
-    let exit = exit?;
-    if let Err(error) = forgotten {
-        tracing::warn!(error = %with_causes(&error), "a build's task stays behind");
+    if let Some(argv) = argv(source, output)? {
+        let build = command(
+            record.id.clone(),
+            "the build command",
+            argv,
+            system.clone(),
+            "log",
+        );
+        command::run(rack, build, output).await?;
     }
-    if exit.code != 0 {
-        return Err(RackError::Unsupported(exit_words(&exit)));
+    if let Some(script) = &source.manifest().app_json.predeploy {
+        output.say(&format!("running predeploy: {script}"));
+        let env = predeploy_env(source, system, &settings.env)?;
+        let (id, what) = (new_build_id()?, "the predeploy script");
+        let predeploy = command(id, what, script.argv(), env, "log-predeploy");
+        command::run(rack, predeploy, output).await?;
+    }
+    let tree = source.tree();
+    let tidied = tokio::task::spawn_blocking(move || cache.tidy(&tree)).await;
+    if let Ok(Some(words)) = tidied {
+        output.say(&words);
     }
     Ok(())
 }
 
-/// Copies the command's output as it comes, until it ends.
-async fn follow(
-    rack: &Rack,
-    id: &TaskId,
-    log_dir: &Path,
-    output: &mut Output,
-) -> Result<Exit, RackError> {
-    let filter = crate::logs::Filter::default();
-    let mut tail = crate::logs::Tail::default();
-    let hints = rack.engine.hints();
-    loop {
-        let seen = rack.engine.observe().await?;
-        for line in tail.more(log_dir, &filter) {
-            output.line(&line);
-        }
-        match seen.tasks.get(id) {
-            Some(TaskStatus::Ended(exit)) => {
-                for line in tail.more(log_dir, &filter) {
-                    output.line(&line);
-                }
-                return Ok(*exit);
-            }
-            Some(TaskStatus::Running) => {}
-            None => {
-                return Err(RackError::Unsupported(
-                    "the build's process is gone".to_owned(),
-                ));
-            }
-        }
-        let _ = tokio::time::timeout(LOOK_PAUSE, hints.notified()).await;
+/// Says what is run, and gives it; nothing when the source is the slug.
+fn argv(source: &Source, output: &mut Output) -> Result<Option<Vec<String>>, RackError> {
+    if let Some(command) = &source.manifest().build.command {
+        output.say(&format!("running {command}"));
+        return Ok(Some(command.argv()));
     }
+    let Some(detected) = source.detected() else {
+        output.say("no build command, no known language: the source is the slug");
+        return Ok(None);
+    };
+    detected.words().iter().for_each(|words| output.say(words));
+    toolchain::check(&detected.plan.tools)?;
+    for warning in &detected.plan.warnings {
+        output.say(&format!("warning: {warning}"));
+    }
+    for (name, text) in &detected.plan.files {
+        let path = source.tree().join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(RackError::io(format!("write {name}")))?;
+        }
+        std::fs::write(&path, text).map_err(RackError::io(format!("write {name}")))?;
+    }
+    Ok(detect::script(&detected.plan.steps).map(|script| CommandLine::Shell(script).argv()))
 }
 
-fn exit_words(exit: &Exit) -> String {
-    match exit.cause {
-        ExitCause::OutOfMemory => format!(
-            "the build command needed more than {} MB of memory",
-            BUILD_MEMORY_BYTES >> 20
-        ),
-        ExitCause::ExecFailed => "the build command could not be executed".to_owned(),
-        ExitCause::Lost => "the build command's supervisor died".to_owned(),
-        ExitCause::Own => match exit.signal {
-            Some(signal) => format!("the build command was ended by signal {signal}"),
-            None => format!("the build command exited with {}", exit.code),
-        },
-    }
+/// The predeploy script sees what processes of the release will, of `web` or else of the first service.
+fn predeploy_env(source: &Source, system: Env, env: &Env) -> Result<Env, RackError> {
+    let mut below = source.runtime().env;
+    below.extend(system);
+    let services = &source.manifest().services;
+    let web = services.iter().find(|(name, _)| name.as_str() == "web");
+    let Some((name, service)) = web.or(services.first()) else {
+        return Ok(below);
+    };
+    manifest::process_env(service, env, &below).map_err(|source| RackError::MissingEnv {
+        service: name.clone(),
+        source,
+    })
 }
 
 /// Records the build and its release in one transaction.
-async fn finish(rack: &Rack, record: &BuildRecord, source: &Source) -> Result<(), RackError> {
+async fn finish(
+    rack: &Rack,
+    record: &BuildRecord,
+    source: &Source,
+    settings: &Settings,
+) -> Result<(), RackError> {
     let app = &record.app;
     let _one_at_a_time = rack.env_changes.lock().await;
     let base = rack.base_release(app).await?;
-    let env = match &base {
+    let mut env = match &base {
         Some(release) => rack.releases.env(release)?,
         None => Env::new(),
     };
+    for (name, (sync, value)) in &settings.added {
+        if *sync || !env.contains_key(name) {
+            env.insert(name.clone(), value.clone());
+        }
+    }
     let release = ReleaseRecord {
         id: new_release_id()?,
         app: app.clone(),
@@ -224,7 +301,9 @@ async fn finish(rack: &Rack, record: &BuildRecord, source: &Source) -> Result<()
         ended: Some(wall()),
         manifest: Some(source.manifest_record()),
         release: Some(release.id.clone()),
-        warnings: source.warnings.clone(),
+        warnings: source.warnings(),
+        app_json: source.app_json(),
+        runtime: source.runtime(),
         ..record.clone()
     };
     let mut commit = Commit::new(app, StateChange::None);
@@ -271,9 +350,15 @@ fn build_event(
 
 /// Marks builds failed that a dead rack left running, and sweeps what they left.
 pub(crate) async fn clean_up(rack: &Rack) -> Result<(), RackError> {
+    // No build goes on without its rack, and none has begun yet.
+    for (id, status) in rack.engine.observe().await?.tasks {
+        match (&id, status) {
+            (TaskId::Build(..), TaskStatus::Running) => rack.engine.stop_task(&id).await?,
+            (TaskId::Build(..), TaskStatus::Ended(_)) => rack.engine.forget_task(&id).await?,
+            _ => {}
+        }
+    }
     for record in rack.store.running_builds().await? {
-        let id = TaskId::Build(record.app.clone(), record.id.clone());
-        rack.engine.stop_task(&id).await?;
         let _ = std::fs::remove_dir_all(rack.layout.slug(&record.app, &record.id));
         let failed = BuildRecord {
             status: BuildStatus::Failed,

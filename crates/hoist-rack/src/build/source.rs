@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use hoist_core::detect::{Detected, Runtime};
 use hoist_core::id::BuildId;
-use hoist_core::manifest::{self, Dialect, MANIFEST_BYTES_MAX, Manifest, ManifestError};
+use hoist_core::manifest::{self, Dialect, Manifest};
 
 use super::contents::Contents;
 use super::listing::{Digest, Listing};
+use super::reading::{self, Reading};
 use super::unpack::unpack;
 use crate::error::RackError;
 use crate::layout::Layout;
@@ -28,12 +30,7 @@ pub(crate) struct Source {
     contents: Option<Contents>,
     /// A digest of all that the build is made from; none when that is not known.
     pub inputs: Option<String>,
-    file: String,
-    text: String,
-    /// What the manifest says with the variables of that moment; each release reads it again with its own.
-    pub manifest: Manifest,
-    /// What it says that is not acted on.
-    pub warnings: Vec<String>,
+    reading: Reading,
 }
 
 impl Source {
@@ -77,27 +74,19 @@ impl Source {
             }
             Origin::Listed(contents, listing) => contents.write_tree(listing, &tree)?,
         }
-        let file = match wanted {
-            Some(name) => name,
-            None => choose(&tree)?.file_name().to_owned(),
-        };
-        let text = read_manifest(&tree, &file)?;
-        let (manifest, warnings) = manifest::read_with(Dialect::of_file(&file), &file, &text, env)?;
+        let reading = reading::read(&tree, wanted, env)?;
         let (contents, inputs) = match origin {
             Origin::Archive(_) => (None, None),
             Origin::Listed(contents, listing) => (
                 Some(contents.clone()),
-                Some(inputs(&listing.id, &file, &manifest)),
+                Some(inputs(&listing.id, &reading.file, &reading.manifest)),
             ),
         };
         Ok(Self {
             scratch: scratch.to_owned(),
             contents,
             inputs,
-            file,
-            text,
-            manifest,
-            warnings: warnings.iter().map(ToString::to_string).collect(),
+            reading,
         })
     }
 
@@ -111,14 +100,44 @@ impl Source {
         &self.scratch
     }
 
-    /// The manifest's file name.
-    pub(crate) fn manifest_file(&self) -> &str {
-        &self.file
+    /// What the manifest says with the variables of that moment; each release reads it again with its own.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.reading.manifest
+    }
+
+    /// What the source says that is not acted on, and what may differ from build to build.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.reading.warnings.clone()
+    }
+
+    /// What the source is written in, where that says how to build it.
+    pub(super) fn detected(&self) -> Option<&Detected> {
+        self.reading.detected.as_ref()
+    }
+
+    /// What its language brings to processes.
+    pub(super) fn runtime(&self) -> Runtime {
+        let plan = self.detected().map(|detected| &detected.plan);
+        plan.map(|plan| plan.runtime.clone()).unwrap_or_default()
+    }
+
+    /// Where the manifest is from, for the log.
+    pub(super) fn words(&self) -> String {
+        let Reading { file, text, .. } = &self.reading;
+        match self.reading.made {
+            true => format!("no manifest: going by `{}`", text.trim_end()),
+            false => format!("reading {file}"),
+        }
     }
 
     /// The manifest's file name and text, for the build's record.
     pub(crate) fn manifest_record(&self) -> (String, String) {
-        (self.file.clone(), self.text.clone())
+        (self.reading.file.clone(), self.reading.text.clone())
+    }
+
+    /// The text of the `app.json` that belongs to it.
+    pub(super) fn app_json(&self) -> Option<String> {
+        self.reading.app_json.clone()
     }
 
     /// Deletes what is left of it.
@@ -137,47 +156,10 @@ pub(crate) fn inputs(source: &Digest, file: &str, manifest: &Manifest) -> String
     Digest::of(text.as_bytes()).to_string()
 }
 
-/// The manifest of a list that would be read.
-pub(crate) fn chosen(listing: &Listing, wanted: Option<&str>) -> Option<String> {
+/// The manifest of a list that would be read; without any, the `Procfile` that a language may make in its place.
+pub(crate) fn chosen(listing: &Listing, wanted: Option<&str>) -> String {
     let present = Dialect::ALL.iter().map(|dialect| dialect.file_name());
-    let first = || manifest::choose(present.filter(|name| listing.has_file(name))).ok();
-    wanted
-        .map(str::to_owned)
-        .or_else(|| first().map(|dialect| dialect.file_name().to_owned()))
-}
-
-fn choose(tree: &Path) -> Result<Dialect, ManifestError> {
-    let present: Vec<&str> = Dialect::ALL
-        .iter()
-        .map(|dialect| dialect.file_name())
-        .filter(|name| tree.join(name).is_file())
-        .collect();
-    manifest::choose(present)
-}
-
-/// Reads the manifest, which must be a file of the source and not a link.
-fn read_manifest(tree: &Path, file: &str) -> Result<String, RackError> {
-    let plain = Path::new(file)
-        .components()
-        .all(|part| matches!(part, std::path::Component::Normal(_)));
-    let path = tree.join(file);
-    let inside = plain
-        && path
-            .canonicalize()
-            .is_ok_and(|real| tree.canonicalize().is_ok_and(|tree| real.starts_with(tree)));
-    if !inside {
-        return Err(RackError::Invalid(format!(
-            "the source has no file `{file}`"
-        )));
-    }
-    let bytes = fs::metadata(&path)
-        .map_err(RackError::io(format!("read {file}")))?
-        .len();
-    if bytes > MANIFEST_BYTES_MAX as u64 {
-        return Err(RackError::Invalid(format!(
-            "{file} is larger than {MANIFEST_BYTES_MAX} bytes"
-        )));
-    }
-    let bytes = fs::read(&path).map_err(RackError::io(format!("read {file}")))?;
-    String::from_utf8(bytes).map_err(|_| RackError::Invalid(format!("{file} is not UTF-8 text")))
+    let first = manifest::choose(present.filter(|name| listing.has_file(name)));
+    let first = first.unwrap_or(Dialect::Procfile).file_name();
+    wanted.unwrap_or(first).to_owned()
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hoist_core::describe;
+use hoist_core::detect::Runtime;
 use hoist_core::id::{AppName, ReleaseId};
 use hoist_core::manifest::{self, Dialect};
 use hoist_core::model::Standing;
@@ -32,6 +33,8 @@ pub struct BuildRequest {
     pub git_message: Option<String>,
     /// Another manifest than the first of the known names.
     pub manifest: Option<String>,
+    /// Begin with an empty build cache.
+    pub no_cache: bool,
 }
 
 /// What became of a source that was to be built.
@@ -93,7 +96,7 @@ impl Rack {
     ) -> Result<Built, RackError> {
         self.refuse_deleting(app)?;
         let (_, env) = self.env(app).await?;
-        if !rebuild
+        if !(rebuild || request.no_cache)
             && let Some(unchanged) = self.unchanged(app, &listing, &request, &env, actor).await?
         {
             return Ok(unchanged);
@@ -120,6 +123,7 @@ impl Rack {
         actor: &Actor,
     ) -> Result<BuildRecord, RackError> {
         let description = describe_request(&request);
+        let no_cache = request.no_cache;
         let id = new_build_id()?;
         // What is no archive, or has no manifest, is refused before there is a build.
         let source = Source::open(&self.layout, &id, origin, request.manifest, env).await?;
@@ -137,6 +141,8 @@ impl Rack {
             release: None,
             warnings: Vec::new(),
             inputs: source.inputs.clone(),
+            app_json: None,
+            runtime: Runtime::default(),
         };
         let mut commit = Commit::new(app, StateChange::None);
         let text = format!("started build {}", record.id);
@@ -148,7 +154,7 @@ impl Rack {
         let rack = self.clone();
         let running = record.clone();
         self.tasks
-            .spawn(async move { build::run(rack, running, source).await });
+            .spawn(async move { build::run(rack, running, source, no_cache).await });
         Ok(record)
     }
 
@@ -199,7 +205,7 @@ impl Rack {
         let last = self.store.builds(app, None, 1).await?;
         let same = |build: &BuildRecord| {
             let (file, text) = build.manifest.as_ref()?;
-            let chosen = build::chosen(listing, request.manifest.as_deref())?;
+            let chosen = build::chosen(listing, request.manifest.as_deref());
             // The same source has the same text; of another source the digest differs anyway.
             let (manifest, _) =
                 manifest::read_with(Dialect::of_file(file), file, text, env).ok()?;

@@ -1,5 +1,6 @@
 //! History as the store keeps it: builds, releases, promotions and events.
 
+use hoist_core::detect::Runtime;
 use hoist_core::id::{AppName, BuildId, ProcessId, ReleaseId, ServiceName, Version};
 use hoist_core::model::Timestamp;
 
@@ -60,6 +61,10 @@ pub struct BuildRecord {
     pub warnings: Vec<String>,
     /// A digest of all that it was made from; none when that is not known.
     pub inputs: Option<String>,
+    /// The text of the `app.json` beside the manifest.
+    pub app_json: Option<String>,
+    /// What its language brings to processes.
+    pub runtime: Runtime,
 }
 
 /// Build and environment, immutable.

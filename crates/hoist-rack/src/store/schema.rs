@@ -95,6 +95,10 @@ const STEPS: &[&str] = &[
     CREATE INDEX one_offs_by_app ON one_offs (app, created_ms);
     CREATE INDEX one_offs_running ON one_offs (ended_ms) WHERE ended_ms IS NULL;
 ",
+    r"
+    ALTER TABLE builds ADD COLUMN app_json TEXT;
+    ALTER TABLE builds ADD COLUMN runtime TEXT;
+",
 ];
 
 /// Opens a connection the way all of ours are.
