@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hoist_core::id::{AppName, BuildId, ProcessId, ReleaseId, Slot, SlotId, Version, WorkloadId};
-use hoist_core::model::{Exit, Process, TaskStatus};
+use hoist_core::model::{Exit, Process, TaskStatus, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
@@ -54,14 +54,8 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// Its output goes to the caller alone and into no log. When the session is dropped, the process meets closed
     /// streams (a terminal hangs up); [`SessionControl::stop`] or [`Engine::stop_task`] ends it for sure.
-    async fn run_attached(
-        &self,
-        spec: &TaskSpec,
-        streams: Streams,
-    ) -> Result<Session, EngineError> {
-        let _ = (spec, streams);
-        Err(cannot_attach())
-    }
+    async fn run_attached(&self, spec: &TaskSpec, streams: Streams)
+    -> Result<Session, EngineError>;
 
     /// Runs a command beside a running process, in its namespaces, limits, user and environment, with its streams in the
     /// caller's hands. It ends at the latest with the process that it runs beside.
@@ -72,17 +66,11 @@ pub trait Engine: Send + Sync + 'static {
         beside: &Beside,
         spec: &ExecSpec,
         streams: Streams,
-    ) -> Result<Session, EngineError> {
-        let _ = (beside, spec, streams);
-        Err(cannot_attach())
-    }
+    ) -> Result<Session, EngineError>;
 
     /// Stops one process of a workload (signal, its grace, kill) and starts it again in the same slot, at once and without
     /// a count against it. Returns when accepted. Idempotent while it stops; absent is [`EngineError::NotFound`].
-    async fn restart_slot(&self, slot: &SlotId) -> Result<(), EngineError> {
-        let _ = slot;
-        Err(cannot_attach())
-    }
+    async fn restart_slot(&self, slot: &SlotId) -> Result<(), EngineError>;
 
     /// The TCP ports that the process and its children listen on, for the sentence that helps.
     async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError>;
@@ -92,16 +80,14 @@ pub trait Engine: Send + Sync + 'static {
         Ok(BTreeMap::new())
     }
 
+    /// What each running task uses, with its children. An engine that cannot tell leaves tasks out.
+    async fn task_usage(&self) -> Result<BTreeMap<TaskId, Usage>, EngineError> {
+        Ok(BTreeMap::new())
+    }
+
     /// Notified whenever something may have changed. A hint carries no data: the answer is a full [`Engine::observe`],
     /// and losing all hints costs latency and nothing else.
     fn hints(&self) -> Arc<Notify>;
-}
-
-fn cannot_attach() -> EngineError {
-    EngineError::Refused {
-        doing: "attach".to_owned(),
-        why: "this engine cannot yet".to_owned(),
-    }
 }
 
 /// What a command runs beside.
@@ -220,6 +206,8 @@ pub struct Seen {
     pub tasks: BTreeMap<TaskId, TaskStatus>,
     /// What tasks show as: the process id that logs carry.
     pub task_processes: BTreeMap<TaskId, ProcessId>,
+    /// When tasks started, on the wall clock.
+    pub task_started: BTreeMap<TaskId, Timestamp>,
     /// Memory in bytes that new processes may take; none when unknown.
     pub memory_free_bytes: Option<u64>,
 }

@@ -539,6 +539,13 @@ impl Engine for LocalEngine {
         .await
     }
 
+    async fn task_usage(&self) -> Result<BTreeMap<TaskId, Usage>, EngineError> {
+        self.blocking("measure the tasks", |inner| {
+            observe::task_usage(&inner.layout)
+        })
+        .await
+    }
+
     fn hints(&self) -> Arc<Notify> {
         Arc::clone(&self.hints)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hoist_core::id::{ProcessId, SlotId};
@@ -16,7 +16,7 @@ use super::layout::{Layout, STATE, is_held, is_marked};
 use super::proc;
 use super::record::{self, Cause, ExitRecord, Phase, State};
 use crate::logfile::now_ms;
-use crate::{Seen, Usage};
+use crate::{Seen, TaskId, Usage};
 
 /// How long clearing away waits for killed processes to be gone.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -64,6 +64,8 @@ pub(super) fn look(layout: &Layout) -> io::Result<Seen> {
             continue;
         };
         seen.tasks.insert(id.clone(), status);
+        let started = Timestamp(state.started_ms);
+        seen.task_started.insert(id.clone(), started);
         seen.task_processes.insert(id, process);
     }
     Ok(seen)
@@ -232,28 +234,39 @@ pub(super) fn members(state: &State) -> Vec<i32> {
     }
 }
 
-/// What each running process uses.
+/// What each running process of a workload uses.
 pub(super) fn usage(layout: &Layout) -> io::Result<BTreeMap<SlotId, Usage>> {
+    measure(layout.all_slots()?)
+}
+
+/// What each running task uses.
+pub(super) fn task_usage(layout: &Layout) -> io::Result<BTreeMap<TaskId, Usage>> {
+    measure(layout.all_tasks()?)
+}
+
+fn measure<Id: Ord>(dirs: Vec<(Id, PathBuf)>) -> io::Result<BTreeMap<Id, Usage>> {
     let mut all = BTreeMap::new();
-    for (id, dir) in layout.all_slots()? {
-        let Some((true, state)) = read(&dir)? else {
-            continue;
-        };
-        let cgroups = Cgroups::of(&state.controllers, &state.process);
-        let usage = match (cgroups.cpu_nanos(), cgroups.memory_bytes()) {
-            (Some(cpu_nanos), Some(memory_bytes)) => Usage {
-                cpu_nanos,
-                memory_bytes,
-            },
-            (cpu, memory) => {
-                let (cpu_nanos, memory_bytes) = proc::usage(&members(&state));
-                Usage {
-                    cpu_nanos: cpu.unwrap_or(cpu_nanos),
-                    memory_bytes: memory.unwrap_or(memory_bytes),
-                }
-            }
-        };
-        all.insert(id, usage);
+    for (id, dir) in dirs {
+        if let Some((true, state)) = read(&dir)? {
+            all.insert(id, usage_of(&state));
+        }
     }
     Ok(all)
+}
+
+fn usage_of(state: &State) -> Usage {
+    let cgroups = Cgroups::of(&state.controllers, &state.process);
+    match (cgroups.cpu_nanos(), cgroups.memory_bytes()) {
+        (Some(cpu_nanos), Some(memory_bytes)) => Usage {
+            cpu_nanos,
+            memory_bytes,
+        },
+        (cpu, memory) => {
+            let (cpu_nanos, memory_bytes) = proc::usage(&members(state));
+            Usage {
+                cpu_nanos: cpu.unwrap_or(cpu_nanos),
+                memory_bytes: memory.unwrap_or(memory_bytes),
+            }
+        }
+    }
 }

@@ -6,72 +6,32 @@
 pub mod script;
 
 mod actor;
+mod player;
+mod stage;
+mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use hoist_core::id::{ProcessId, ReleaseId, Slot, SlotId, WorkloadId};
-use hoist_core::model::{Exit, ExitCause, Process, ProcessState, TaskStatus, Timestamp};
-use tokio::net::TcpSocket;
+use hoist_core::id::{ReleaseId, Slot, SlotId, WorkloadId};
+use hoist_core::model::{ExitCause, Process, ProcessState, TaskStatus};
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
 
 use crate::{
-    Capabilities, Engine, EngineError, ProcessSpec, RestartPolicy, Seen, TaskId, TaskSpec,
-    WorkloadSpec,
+    Beside, Capabilities, Engine, EngineError, ExecSpec, RestartPolicy, Seen, Session, Streams,
+    TaskId, TaskSpec, WorkloadSpec,
 };
-use actor::{Actor, Life};
+use actor::Order;
+use stage::{Attended, Voice};
+use world::{Cell, Key, Start, Variables, World, beside, exit, refuse_nonsense};
 
 /// An engine whose processes are scripts.
 pub struct SimEngine {
     world: Arc<World>,
     capabilities: Capabilities,
-}
-
-/// What outlives a crash of the rack.
-struct World {
-    cells: Mutex<Cells>,
-    hint: Arc<Notify>,
-    number: AtomicU64,
-    failures: AtomicU32,
-}
-
-#[derive(Default)]
-struct Cells {
-    slots: BTreeMap<SlotId, Cell>,
-    tasks: BTreeMap<TaskId, Cell>,
-    scripts: BTreeMap<ReleaseId, String>,
-}
-
-/// One process and how it stands.
-struct Cell {
-    process: Process,
-    argv: Vec<String>,
-    restart: RestartPolicy,
-    /// Where it listens, whatever it was told.
-    listening: BTreeSet<u16>,
-    variables: Vec<(String, String)>,
-    /// True once it is to stop for good.
-    stop: watch::Sender<bool>,
-    actor: AbortHandle,
-}
-
-impl Cell {
-    /// Whether nobody acts any more.
-    fn is_over(&self) -> bool {
-        let lost = matches!(self.process.state, ProcessState::Exited(exit) if exit.cause == ExitCause::Lost);
-        lost || self.actor.is_finished()
-    }
-}
-
-/// Names a cell.
-#[derive(Clone, PartialEq, Eq)]
-enum Key {
-    Slot(SlotId),
-    Task(TaskId),
 }
 
 impl Default for SimEngine {
@@ -127,8 +87,7 @@ impl SimEngine {
         let mut cells = self.world.cells();
         if let Some(cell) = cells.slots.get_mut(slot) {
             cell.actor.abort();
-            cell.listening.clear();
-            cell.process.state = ProcessState::Exited(exit(128 + 9, Some(9), ExitCause::Lost));
+            cell.end(exit(128 + 9, Some(9), ExitCause::Lost));
         }
         drop(cells);
         self.world.changed();
@@ -164,151 +123,19 @@ impl SimEngine {
             ProcessState::Running => ProcessState::Stopping,
             state => state,
         };
-        let _ = cell.stop.send(true);
-    }
-}
-
-impl World {
-    fn cells(&self) -> MutexGuard<'_, Cells> {
-        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+        cell.orders.send_replace(Order::Stop);
     }
 
-    fn changed(&self) {
-        self.hint.notify_one();
-    }
-
-    /// Changes a cell that is still the one it was.
-    fn with<T>(&self, key: &Key, id: &ProcessId, change: impl FnOnce(&mut Cell) -> T) -> Option<T> {
-        let mut cells = self.cells();
-        let cell = match key {
-            Key::Slot(slot) => cells.slots.get_mut(slot),
-            Key::Task(task) => cells.tasks.get_mut(task),
+    /// Variables of a process that runs, and word of its end.
+    fn running(&self, beside: &Beside) -> Result<(Variables, watch::Receiver<u32>), EngineError> {
+        let cells = self.world.cells();
+        let cell = match beside {
+            Beside::Slot(slot) => cells.slots.get(slot),
+            Beside::Task(task) => cells.tasks.get(task),
         };
-        let changed = cell.filter(|cell| cell.process.id == *id).map(change);
-        drop(cells);
-        self.changed();
-        changed
-    }
-
-    /// Forgets a slot that was told to stop and has.
-    fn forget(&self, key: &Key, id: &ProcessId) {
-        let Key::Slot(slot) = key else { return };
-        let mut cells = self.cells();
-        if cells
-            .slots
-            .get(slot)
-            .is_some_and(|cell| cell.process.id == *id)
-        {
-            cells.slots.remove(slot);
-        }
-        drop(cells);
-        self.changed();
-    }
-
-    /// Starts a process: an address that nothing listens on yet, and a task of the runtime that acts.
-    fn start(self: &Arc<Self>, start: Start) -> Result<Cell, EngineError> {
-        let failed = |source| EngineError::Unavailable {
-            doing: "start a process".to_owned(),
-            source,
-        };
-        refuse_nonsense(&start.spec)?;
-        let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut bytes = [0; 6];
-        bytes.copy_from_slice(&number.to_be_bytes()[2..]);
-        let id = ProcessId::from_random(bytes);
-        let socket = if start.port {
-            let socket = TcpSocket::new_v4().map_err(failed)?;
-            socket.bind(([127, 0, 0, 1], 0).into()).map_err(failed)?;
-            Some(socket)
-        } else {
-            None
-        };
-        let address = socket
-            .as_ref()
-            .map(TcpSocket::local_addr)
-            .transpose()
-            .map_err(failed)?;
-        let mut variables: Vec<(String, String)> = start
-            .spec
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
-            .collect();
-        if let Some(address) = address {
-            variables.retain(|(name, _)| name != "PORT");
-            variables.push(("PORT".to_owned(), address.port().to_string()));
-        }
-        let (stop, stopped) = watch::channel(false);
-        let life = Life {
-            world: Arc::clone(self),
-            key: start.key,
-            id: id.clone(),
-            restart: start.restart,
-            limit: start.limit,
-            script: start.script,
-            variables: variables.clone(),
-            socket,
-            stopped,
-        };
-        let actor = tokio::spawn(Actor::new(life, &start.spec).live()).abort_handle();
-        let process = Process {
-            id,
-            address,
-            state: ProcessState::Running,
-            restarts: start.restarts,
-            last_exit: start.last_exit,
-            started: now(),
-        };
-        Ok(Cell {
-            process,
-            argv: start.spec.argv,
-            restart: start.restart,
-            listening: BTreeSet::new(),
-            variables,
-            stop,
-            actor,
-        })
-    }
-}
-
-/// What is to be started.
-struct Start {
-    key: Key,
-    spec: ProcessSpec,
-    script: Option<String>,
-    port: bool,
-    restart: RestartPolicy,
-    limit: Option<Duration>,
-    restarts: u32,
-    last_exit: Option<Exit>,
-}
-
-fn refuse_nonsense(spec: &ProcessSpec) -> Result<(), EngineError> {
-    let named = |(name, value): &(String, crate::Secret)| {
-        !name.is_empty() && !name.contains(['=', '\0']) && !value.expose().contains('\0')
-    };
-    if !spec.argv.is_empty() && spec.env.iter().all(named) {
-        return Ok(());
-    }
-    Err(EngineError::Refused {
-        doing: "start a process".to_owned(),
-        why: "its command or variables are not valid".to_owned(),
-    })
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn exit(code: i32, signal: Option<i32>, cause: ExitCause) -> Exit {
-    Exit {
-        code,
-        signal,
-        cause,
-        at: now(),
+        let running = |cell: &&Cell| !matches!(cell.process.state, ProcessState::Exited(_));
+        let cell = cell.filter(running).ok_or(EngineError::NotFound)?;
+        Ok((cell.variables.clone(), cell.ends.subscribe()))
     }
 }
 
@@ -335,6 +162,7 @@ impl Engine for SimEngine {
             seen.tasks.insert(id.clone(), status);
             seen.task_processes
                 .insert(id.clone(), cell.process.id.clone());
+            seen.task_started.insert(id.clone(), cell.process.started);
         }
         Ok(seen)
     }
@@ -376,6 +204,7 @@ impl Engine for SimEngine {
                 limit: None,
                 restarts: lost.map_or(0, |(restarts, _)| restarts),
                 last_exit: lost.map(|(_, exit)| exit),
+                stage: None,
             };
             let cell = self.world.start(start)?;
             cells.slots.insert(id, cell);
@@ -404,21 +233,56 @@ impl Engine for SimEngine {
 
     async fn run(&self, spec: &TaskSpec) -> Result<(), EngineError> {
         self.reach("start a task")?;
-        let mut cells = self.world.cells();
-        if cells.tasks.contains_key(&spec.id) {
-            return Ok(());
+        self.world.start_task(spec, None).map(|_| ())
+    }
+
+    async fn run_attached(
+        &self,
+        spec: &TaskSpec,
+        streams: Streams,
+    ) -> Result<Session, EngineError> {
+        self.reach("start a task")?;
+        let (stage, audience) = stage::set(streams);
+        match self.world.start_task(spec, Some(stage))? {
+            Some(attended) => Ok(audience.session(attended)),
+            None => Err(EngineError::Refused {
+                doing: "attach".to_owned(),
+                why: "it was started before".to_owned(),
+            }),
         }
-        let cell = self.world.start(Start {
-            key: Key::Task(spec.id.clone()),
-            spec: spec.process.clone(),
-            script: None,
-            port: false,
-            restart: RestartPolicy::Never,
-            limit: Some(spec.limit),
-            restarts: 0,
-            last_exit: None,
-        })?;
-        cells.tasks.insert(spec.id.clone(), cell);
+    }
+
+    async fn exec(
+        &self,
+        beside: &Beside,
+        spec: &ExecSpec,
+        streams: Streams,
+    ) -> Result<Session, EngineError> {
+        self.reach("run a command beside it")?;
+        refuse_nonsense(&spec.argv, &spec.env)?;
+        let (mut variables, ends) = self.running(beside)?;
+        let more = spec.env.iter();
+        variables.extend(more.map(|(name, value)| (name.clone(), value.expose().to_owned())));
+        let (stage, audience) = stage::set(streams);
+        let player = self::beside(&spec.argv, variables, Voice::Stage(Box::new(stage)));
+        let (orders, ordered) = watch::channel(Order::Run);
+        let (end, ended) = watch::channel(None);
+        // Ends with the process, or when the session is dropped.
+        tokio::spawn(actor::beside(player, ends, ordered, end));
+        Ok(audience.session(Attended { ended, orders }))
+    }
+
+    async fn restart_slot(&self, slot: &SlotId) -> Result<(), EngineError> {
+        self.reach("restart a process")?;
+        let mut cells = self.world.cells();
+        let cell = cells.slots.get_mut(slot).ok_or(EngineError::NotFound)?;
+        if cell.is_over() || *cell.orders.borrow() == Order::Stop {
+            return Err(EngineError::NotFound);
+        }
+        if cell.process.state == ProcessState::Running {
+            cell.process.state = ProcessState::Stopping;
+        }
+        cell.orders.send_replace(Order::Again);
         drop(cells);
         self.world.changed();
         Ok(())
@@ -427,7 +291,7 @@ impl Engine for SimEngine {
     async fn stop_task(&self, id: &TaskId) -> Result<(), EngineError> {
         self.reach("stop a task")?;
         if let Some(cell) = self.world.cells().tasks.get_mut(id) {
-            let _ = cell.stop.send(true);
+            cell.orders.send_replace(Order::Stop);
         }
         Ok(())
     }
@@ -454,11 +318,10 @@ impl Engine for SimEngine {
         limit: Duration,
     ) -> Result<i32, EngineError> {
         self.reach("run a check")?;
-        let variables = match self.world.cells().slots.get(slot) {
-            Some(cell) if cell.process.state == ProcessState::Running => cell.variables.clone(),
-            _ => return Err(EngineError::NotFound),
-        };
-        Ok(actor::check(argv, &variables, limit).await)
+        let (variables, ends) = self.running(&Beside::Slot(slot.clone()))?;
+        let player = beside(argv, variables, Voice::Nobody);
+        let code = actor::check(player, ends, limit).await;
+        code.ok_or(EngineError::NotFound)
     }
 
     async fn listening(&self, slot: &SlotId) -> Result<Vec<u16>, EngineError> {

@@ -37,8 +37,20 @@ pub enum Step {
     Read(String),
     /// `fork`: starts another one of its kind that idles. Real processes only.
     Fork,
-    /// `flood LINES`: says so many numbered lines. Real processes only.
+    /// `flood LINES`: says so many numbered lines.
     Flood(u32),
+    /// `echo`: copies its input to its output, until the input ends.
+    Echo,
+    /// `line`: reads a line of its input and says `heard LINE`.
+    Line,
+    /// `tty`: says `terminal COLUMNSxROWS` of its terminal, or `no terminal`.
+    Tty,
+    /// `resized`: waits until the size of its terminal changes, and says it.
+    Resized,
+    /// `die SIGNAL`: ends by the signal with this number.
+    Die(i32),
+    /// `fork-bomb`: starts ones of its kind without end. Real processes only.
+    ForkBomb,
 }
 
 /// Reads a script. The word that is not understood is the error.
@@ -82,6 +94,12 @@ fn step(text: &str) -> Result<Step, String> {
         }
         "read" => Step::Read(rest.to_owned()),
         "fork" => Step::Fork,
+        "echo" => Step::Echo,
+        "line" => Step::Line,
+        "tty" => Step::Tty,
+        "resized" => Step::Resized,
+        "die" => Step::Die(rest.parse().map_err(|_| unknown())?),
+        "fork-bomb" => Step::ForkBomb,
         "flood" => Step::Flood(rest.parse().map_err(|_| unknown())?),
         _ => return Err(unknown()),
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hoist_engine::sim::script::{self, Step};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::SignalFd;
 
 /// Runs a script; `token` only serves to be found in the process list.
@@ -21,8 +21,12 @@ pub(crate) fn run(token: &str, text: &str) -> ! {
     term.add(Signal::SIGTERM);
     term.thread_block().unwrap();
     let stops = SignalFd::new(&term).unwrap();
+    let mut winch = SigSet::empty();
+    winch.add(Signal::SIGWINCH);
+    winch.thread_block().unwrap();
     let mut app = App {
         stops,
+        sizes: SignalFd::new(&winch).unwrap(),
         stubborn: false,
         serving: false,
     };
@@ -37,6 +41,8 @@ pub(crate) fn run(token: &str, text: &str) -> ! {
 
 struct App {
     stops: SignalFd,
+    /// Says that the terminal has another size.
+    sizes: SignalFd,
     stubborn: bool,
     serving: bool,
 }
@@ -94,6 +100,18 @@ impl App {
                     .spawn()
                     .unwrap();
             }
+            Step::Echo => echo(),
+            Step::Line => say(&format!("heard {}", line())),
+            Step::Tty => say(&terminal()),
+            Step::Resized => {
+                self.sizes.read_signal().unwrap();
+                say(&terminal());
+            }
+            Step::Die(signal) => {
+                SigSet::empty().thread_set_mask().unwrap();
+                raise(Signal::try_from(signal).unwrap()).unwrap();
+            }
+            Step::ForkBomb => fork_bomb(token),
             Step::Flood(lines) => (0..lines).for_each(|number| say(&number.to_string())),
         }
     }
@@ -142,5 +160,45 @@ fn eat() -> ! {
     let mut eaten = Vec::new();
     loop {
         eaten.push(vec![1u8; 1 << 20]);
+    }
+}
+
+fn echo() {
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let mut bytes = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = input.read(&mut bytes) {
+        output.write_all(&bytes[..count]).unwrap();
+        output.flush().unwrap();
+    }
+}
+
+fn line() -> String {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+fn terminal() -> String {
+    let asked = std::process::Command::new("stty")
+        .arg("size")
+        .stdin(std::process::Stdio::inherit())
+        .output()
+        .unwrap();
+    let size = String::from_utf8(asked.stdout).unwrap();
+    match size.trim().split_once(' ') {
+        Some((rows, columns)) => format!("terminal {columns}x{rows}"),
+        None => "no terminal".to_owned(),
+    }
+}
+
+fn fork_bomb(token: &str) -> ! {
+    let me = std::env::current_exe().unwrap();
+    loop {
+        let child = std::process::Command::new(&me)
+            .args(["app", token, "fork-bomb"])
+            .spawn();
+        if child.is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! The cases. Each begins with an empty engine and leaves the rest to the bench.
 
+mod attached;
 mod life;
 mod real;
 mod tasks;
 
 use super::Case;
+use attached::*;
 use life::*;
 use real::*;
 use tasks::*;
@@ -43,6 +45,27 @@ pub(crate) fn all() -> Vec<Case> {
         a_task_ends_at_its_limit,
         a_task_is_stopped_and_forgotten,
         what_cannot_be_started_is_refused,
+        attached_bytes_pass_as_they_are,
+        output_and_errors_stay_apart_and_out_of_the_log,
+        attached_exits_are_told,
+        what_cannot_be_executed_says_so_to_the_caller,
+        what_may_not_be_executed_is_126["real"],
+        a_terminal_has_the_size_it_is_given,
+        a_resized_terminal_is_noticed,
+        ctrl_c_is_a_signal,
+        ctrl_d_ends_the_input_of_a_terminal,
+        last_words_wait_for_who_attends,
+        a_dropped_session_ends_its_process,
+        a_session_is_stopped,
+        an_attached_task_runs_once_for_ever,
+        an_attached_task_ends_at_its_limit,
+        a_command_has_the_variables_of_its_process,
+        a_command_beside_nothing_is_not_found,
+        a_command_runs_beside_a_one_off,
+        a_command_ends_with_its_process,
+        many_commands_run_beside_one_process,
+        a_slot_is_restarted_without_a_count,
+        a_restart_ends_a_pause_between_restarts,
         logs_have_the_last_words["real"],
         logs_stay_below_their_limit["real"],
         children_end_with_their_process["real"],

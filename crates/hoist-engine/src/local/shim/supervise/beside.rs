@@ -25,8 +25,10 @@ const CHECKS_MAX: usize = 8;
 const EXECS_MAX: usize = 16;
 /// What such a command gets from the signal to the kill.
 const GRACE: Duration = Duration::from_secs(10);
-/// What asks a command to end: whoever sat before it is gone, stop, and go on for that if you were halted.
-const LEAVE: [Signal; 3] = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT];
+/// What asks a command on a terminal to end: whoever sat before it is gone, stop, and go on for that if you were halted.
+const HANG_UP: [Signal; 3] = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT];
+/// What asks any other.
+const LEAVE: [Signal; 2] = [Signal::SIGTERM, Signal::SIGCONT];
 
 /// A command beside the process.
 pub(super) struct Beside {
@@ -42,7 +44,20 @@ pub(super) struct Beside {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Check,
-    Exec,
+    Exec(Attached),
+}
+
+impl Purpose {
+    fn is_check(self) -> bool {
+        self == Self::Check
+    }
+
+    fn farewell(self) -> &'static [Signal] {
+        match self {
+            Self::Exec(Attached::Terminal { .. }) => &HANG_UP,
+            Self::Exec(Attached::Pipes) | Self::Check => &LEAVE,
+        }
+    }
 }
 
 /// What is left of a command that ended: its session is asked to end, and then killed.
@@ -57,13 +72,13 @@ impl Beside {
     /// Where its client can be heard.
     pub(super) fn to_hear(&self) -> Option<BorrowedFd<'_>> {
         let client = self.client.as_ref()?;
-        (self.purpose == Purpose::Exec).then(|| client.as_fd())
+        (!self.purpose.is_check()).then(|| client.as_fd())
     }
 
     fn hang_up(&mut self) {
         if self.until.is_none() {
             self.until = Some(Instant::now() + GRACE);
-            signal(&self.members(), &LEAVE);
+            signal(&self.members(), self.purpose.farewell());
         }
     }
 
@@ -93,7 +108,7 @@ fn signal(pids: &[i32], signals: &[Signal]) {
 
 impl Supervisor {
     pub(super) fn check(&mut self, mut client: Client, argv: &[String], limit_ms: u64) {
-        if self.count(Purpose::Check) >= CHECKS_MAX {
+        if self.count(true) >= CHECKS_MAX {
             return client.answer(&Answer::Failed("too many checks at once".to_owned()));
         }
         let until = Instant::now() + Duration::from_millis(limit_ms);
@@ -110,7 +125,7 @@ impl Supervisor {
         attached: Attached,
         files: Vec<OwnedFd>,
     ) {
-        if self.count(Purpose::Exec) >= EXECS_MAX {
+        if self.count(false) >= EXECS_MAX {
             let why = format!("{EXECS_MAX} commands run beside it already");
             return client.answer(&Answer::Refused(why));
         }
@@ -123,11 +138,11 @@ impl Supervisor {
         if begun.is_ok() {
             client.answer(&Answer::Started);
         }
-        self.keep(client, Purpose::Exec, None, begun);
+        self.keep(client, Purpose::Exec(attached), None, begun);
     }
 
-    fn count(&self, purpose: Purpose) -> usize {
-        let same = |command: &&Beside| command.purpose == purpose;
+    fn count(&self, checks: bool) -> usize {
+        let same = |command: &&Beside| command.purpose.is_check() == checks;
         self.beside.iter().filter(same).count()
     }
 
@@ -175,7 +190,7 @@ impl Supervisor {
     /// Hears those who wait for a command, and those who no longer do.
     pub(super) fn hear_beside(&mut self) {
         let execs = self.beside.iter_mut();
-        for command in execs.filter(|command| command.purpose == Purpose::Exec) {
+        for command in execs.filter(|command| !command.purpose.is_check()) {
             let Some(client) = &mut command.client else {
                 continue;
             };
@@ -194,7 +209,7 @@ impl Supervisor {
     pub(super) fn hang_up_beside(&mut self) {
         let execs = self.beside.iter_mut();
         execs
-            .filter(|command| command.purpose == Purpose::Exec)
+            .filter(|command| !command.purpose.is_check())
             .for_each(Beside::hang_up);
     }
 
@@ -203,7 +218,7 @@ impl Supervisor {
         for command in &mut self.beside {
             if command.until.is_some_and(|until| until <= now) {
                 signal(&command.members(), &[Signal::SIGKILL]);
-                if command.purpose == Purpose::Check {
+                if command.purpose.is_check() {
                     command.answer(&Answer::TimedOut);
                 }
                 command.until = Some(now + RETRY);
@@ -228,9 +243,9 @@ impl Supervisor {
         let exit = self.exit_of(&mut command, code, signal);
         command.answer(&match command.purpose {
             Purpose::Check => Answer::Exit(code),
-            Purpose::Exec => Answer::Ended(exit),
+            Purpose::Exec(_) => Answer::Ended(exit),
         });
-        self.left.extend(Left::of(pid));
+        self.left.extend(Left::of(pid, command.purpose));
     }
 
     fn exit_of(&self, command: &mut Beside, code: i32, signal: Option<i32>) -> ExitRecord {
@@ -257,7 +272,7 @@ impl Supervisor {
     pub(super) fn end_beside(&mut self) {
         for mut command in std::mem::take(&mut self.beside) {
             signal(&command.members(), &[Signal::SIGKILL]);
-            if command.purpose == Purpose::Check {
+            if command.purpose.is_check() {
                 command.answer(&Answer::NotRunning);
                 continue;
             }
@@ -291,10 +306,10 @@ fn reap(pid: i32) -> (i32, Option<i32>) {
 
 impl Left {
     /// Asks what a command left behind to end. None when there is nothing.
-    fn of(session: i32) -> Option<Self> {
+    fn of(session: i32, of: Purpose) -> Option<Self> {
         let mut members = proc::in_session_of(session);
         members.retain(|pid| proc::lives(*pid));
-        signal(&members, &LEAVE);
+        signal(&members, of.farewell());
         let known = members.iter();
         let known: Vec<_> = known
             .filter_map(|pid| Some((*pid, proc::started(*pid)?)))

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Supervisor;
+use super::{BACKOFF_FIRST, BACKOFF_FORGIVEN, BACKOFF_LONGEST, Supervisor};
 use crate::local::proc;
-use crate::local::record::Phase;
+use crate::local::record::{Attached, Cause, ExitRecord, Phase};
+use crate::logfile::{Stream, now_ms};
 
 /// Pause between looks at a first process that may be deaf.
 const DEAF_PAUSE: Duration = Duration::from_millis(20);
@@ -33,7 +34,7 @@ impl Supervisor {
             }
             Phase::Waiting => {
                 self.again = true;
-                self.pause = super::BACKOFF_FIRST;
+                self.pause = BACKOFF_FIRST;
                 self.restart_at = Some(Instant::now());
             }
             Phase::Stopping | Phase::Ended => {}
@@ -49,7 +50,7 @@ impl Supervisor {
         self.record();
         let members = self.members();
         for pid in &members {
-            if self.spec.attached.is_some() {
+            if matches!(self.spec.attached, Some(Attached::Terminal { .. })) {
                 // A shell before which somebody sat obeys only this one.
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGHUP);
             }
@@ -136,5 +137,88 @@ impl Supervisor {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The process ended: takes its last words, then what follows.
+    pub(super) fn process_ended(&mut self, code: i32, signal: Option<i32>) {
+        // What it left behind goes with it; only then are the last words complete.
+        self.kill_everything();
+        for stream in [Stream::Out, Stream::Err] {
+            self.drain(stream);
+        }
+        self.hear_fault();
+        let signal = signal.or_else(|| self.signal_of_command());
+        self.log.flush();
+        let fault = self.fault.take().filter(|heard| !heard.is_empty());
+        let (code, signal) = self.as_if_heard(code, signal);
+        self.ended(
+            code,
+            signal,
+            fault.map(|heard| String::from_utf8_lossy(&heard).into_owned()),
+        );
+    }
+
+    fn drain(&mut self, stream: Stream) {
+        /// More than any pipe holds: an end even where a survivor keeps writing.
+        const READS_MAX: usize = 256;
+        let Some(child) = &mut self.child else { return };
+        let Some(pipe) = child.log_pipe(stream) else {
+            return;
+        };
+        let mut bytes = [0; 16 << 10];
+        for _ in 0..READS_MAX {
+            match pipe.read(&mut bytes) {
+                Ok(count) if count > 0 => self.log.take(stream, &bytes[..count]),
+                _ => return,
+            }
+        }
+    }
+
+    /// Records an end and decides what follows: a restart after a pause, or leaving.
+    pub(super) fn ended(&mut self, code: i32, signal: Option<i32>, fault: Option<String>) {
+        let ran = self.started.elapsed();
+        let memory = self.cgroups.memory_kills() > self.memory_kills && code != 0;
+        let cause = match (&fault, memory) {
+            (Some(_), _) => Cause::ExecFailed,
+            (None, true) => Cause::OutOfMemory,
+            (None, false) => Cause::Own,
+        };
+        if let Some(fault) = fault {
+            self.log.say(&format!("hoist: {fault}"));
+        }
+        if memory {
+            self.log.say(&format!(
+                "hoist: out of memory: the limit is {} MB",
+                self.spec.memory_bytes / 1_000_000
+            ));
+        }
+        self.child = None;
+        self.state.pid = None;
+        self.state.exit = Some(ExitRecord {
+            code,
+            signal,
+            cause,
+            at_ms: now_ms(),
+        });
+        self.end_beside();
+        (self.kill_at, self.deaf_at, self.was_deaf) = (None, None, false);
+        if !self.again && (self.state.phase == Phase::Stopping || !self.spec.restart) {
+            self.state.phase = Phase::Ended;
+            return;
+        }
+        if self.again || ran >= BACKOFF_FORGIVEN {
+            self.pause = BACKOFF_FIRST;
+        }
+        let pause = if self.again {
+            Duration::ZERO
+        } else {
+            self.pause
+        };
+        self.restart_at = Some(Instant::now() + pause);
+        if !self.again {
+            self.pause = (self.pause * 2).min(BACKOFF_LONGEST);
+        }
+        self.state.phase = Phase::Waiting;
+        self.record();
     }
 }
