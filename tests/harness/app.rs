@@ -3,7 +3,7 @@
 //!
 //! `./app [what it says] [--flag value]...` serves on `$PORT`:
 //! `/` says it with release and variables, `/slow?ms=N` takes that long, `/env/NAME`, `/read/FILE`, `/write/FILE/TEXT`,
-//! `/since` tells when it began to listen (microseconds of the wall clock), `/say/TEXT` logs a line, `/crash` ends it with
+//! `/live` answers 200 until `/deafen` was asked for, then 500; `/since` tells when it began to listen (microseconds of the wall clock), `/say/TEXT` logs a line, `/crash` ends it with
 //! last words, and any WebSocket handshake gets an echo.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::exit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Runs it.
@@ -37,6 +37,7 @@ struct App {
     /// Ends after so many requests, with code 9.
     exit_after: Option<u64>,
     served: AtomicU64,
+    deaf: AtomicBool,
     since: AtomicU64,
 }
 
@@ -123,6 +124,10 @@ impl App {
             ["since"] => {
                 let text = format!("{} {}", self.text, self.since.load(Ordering::Relaxed));
                 return (200, text);
+            }
+            ["deafen"] => self.deaf.store(true, Ordering::Relaxed),
+            ["live"] if self.deaf.load(Ordering::Relaxed) => {
+                return (500, "deaf\n".to_owned());
             }
             ["env", name] => return (200, variable(name)),
             ["say", text] => say(text),

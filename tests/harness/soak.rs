@@ -239,6 +239,56 @@ pub fn changes(program: &Path, rounds: usize, seed: u64) -> Result<Soaked> {
     run().with_context(|| format!("HOIST_SEED={seed}"))
 }
 
+/// Scales, restarts and stops single processes, `rounds` times in all, under load. Every one must succeed, the last process
+/// included: requests wait for it.
+pub fn standing(program: &Path, rounds: usize, seed: u64) -> Result<Soaked> {
+    let run = || -> Result<Soaked> {
+        let mut random = Random::new(seed);
+        let stage = Stage::set(program)?;
+        let began = Instant::now();
+        let load = Load::start(&stage.clients());
+        for round in 0..rounds {
+            let words = match round % 4 {
+                0 => ["scale", &format!("web={}", 1 + random.below(4)), "-a", APP]
+                    .map(str::to_owned)
+                    .to_vec(),
+                1 => ["restart", "web", "-a", APP].map(str::to_owned).to_vec(),
+                _ => {
+                    let serve = stage.rack.processes(APP)?;
+                    let serve: Vec<_> = serve
+                        .iter()
+                        .filter(|(_, word, _)| word == "ready")
+                        .collect();
+                    let (id, ..) = serve[random.below(serve.len() as u64) as usize];
+                    ["ps", "stop", id, "-a", APP].map(str::to_owned).to_vec()
+                }
+            };
+            let ran = stage
+                .rack
+                .hoist(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let said = words.join(" ");
+            ensure!(
+                ran.code == 0,
+                "round {round}, `hoist {said}` should succeed\n{ran}"
+            );
+            stage
+                .settled()
+                .with_context(|| format!("after round {round}, {said}"))?;
+            ensure!(
+                load.lost() == 0,
+                "round {round}, `hoist {said}`, lost: {:#?}",
+                load.end().lost
+            );
+        }
+        let (soaked, stage) = stage.end(load, began)?;
+        let mut rack = stage.rack;
+        let left = rack.stop_all()?;
+        ensure!(left.is_empty(), "left over: {left:#?}");
+        Ok(soaked)
+    };
+    run().with_context(|| format!("HOIST_SEED={seed}"))
+}
+
 /// Kills the rack at a random moment of each of `rounds` changes under load, and starts it again. Every app must end with
 /// what served before or what was asked for.
 pub fn kills(program: &Path, rounds: usize, seed: u64) -> Result<Soaked> {

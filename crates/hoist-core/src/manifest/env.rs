@@ -225,6 +225,23 @@ mod tests {
     }
 
     #[test]
+    fn a_services_default_beats_the_manifests() {
+        let web = service(vec![default("LEVEL", "top"), default("LEVEL", "own")]);
+        assert_eq!(resolve_env(&web, &map(&[])), Ok(map(&[("LEVEL", "own")])));
+        let release = map(&[("LEVEL", "release")]);
+        assert_eq!(resolve_env(&web, &release), Ok(release));
+    }
+
+    #[test]
+    fn what_the_rack_says_reaches_every_service_whatever_its_list() {
+        let system = map(&[("APP", "shop"), ("SERVICE", "web")]);
+        let web = service(vec![required("A")]);
+        let env = process_env(&web, &map(&[("A", "1"), ("B", "2")]), &system);
+        let expected = [("A", "1"), ("APP", "shop"), ("SERVICE", "web")];
+        assert_eq!(env, Ok(map(&expected)));
+    }
+
+    #[test]
     fn names_are_those_of_shells() {
         for good in ["A", "_a9", "FOO_BAR"] {
             assert_eq!(check_env_name(good), Ok(()), "{good}");

@@ -34,7 +34,10 @@ pub fn converge(app: &App, seen: &Observation) -> Vec<Action> {
     }
     let restarts = app.renewals.iter();
     let restarts = restarts.filter(|(slot, renewal)| must_stop(slot, renewal, seen));
-    actions.extend(restarts.map(|(slot, _)| Action::Restart { slot: slot.clone() }));
+    actions.extend(restarts.map(|(slot, renewal)| Action::Restart {
+        slot: slot.clone(),
+        life: renewal.life.clone(),
+    }));
     // A workload of an attempt that is newer than this state is none of this state's business.
     let unwanted = held_by_engine(app, seen)
         .filter(|id| !wanted.contains_key(id) && !app.retiring.contains_key(id))

@@ -171,6 +171,8 @@ pub enum Action {
     Restart {
         /// Which.
         slot: SlotId,
+        /// The life that ends. The engine is told once, for as long as it is on its way to do it.
+        life: Life,
     },
     /// Start a promotion's release command, at most once for ever.
     RunReleaseCommand {

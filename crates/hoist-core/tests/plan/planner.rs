@@ -117,8 +117,11 @@ impl Planner {
         }
         let mut actions = plan::converge(app, &seen);
         if self.defect == Some(Defect::RestartsAtOnce) {
-            let slots = app.renewals.keys().cloned();
-            actions.extend(slots.map(|slot| Action::Restart { slot }));
+            let each = app.renewals.iter();
+            actions.extend(each.map(|(slot, renewal)| Action::Restart {
+                slot: slot.clone(),
+                life: renewal.life.clone(),
+            }));
         }
         actions
     }

@@ -98,7 +98,7 @@ pub fn action(action: &Action) -> String {
     match action {
         Action::Apply { workload, slots } => format!("apply {} x{slots}", workload.id),
         Action::Remove { id } => format!("remove {id}"),
-        Action::Restart { slot } => format!("restart {} {}", slot.workload, slot.slot),
+        Action::Restart { slot, .. } => format!("restart {} {}", slot.workload, slot.slot),
         Action::RunReleaseCommand { promotion, release } => {
             format!("run release command of {release} for {promotion}")
         }

@@ -196,7 +196,7 @@ impl World {
     fn post(&mut self, late: u64, mail: Mail) {
         self.orders += 1;
         let (at, order) = (self.now + late, self.orders);
-        if let Mail::Act(Action::Restart { slot }) = &mail {
+        if let Mail::Act(Action::Restart { slot, .. }) = &mail {
             let under_way = &mut self.engine.restarts_under_way;
             *under_way.entry(slot.clone()).or_default() += 1;
         }
@@ -316,7 +316,7 @@ impl World {
                     .apply(workload, *slots, order, self.now, &mut self.random)
             }
             Action::Remove { id } => self.engine.remove(id, order, self.now, &mut self.random),
-            Action::Restart { slot } => {
+            Action::Restart { slot, .. } => {
                 let under_way = &mut self.engine.restarts_under_way;
                 if let Some(count) = under_way.get_mut(slot) {
                     *count -= 1;

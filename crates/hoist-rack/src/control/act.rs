@@ -3,17 +3,20 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hoist_core::id::{ReleaseId, SlotId, Version, WorkloadId};
 use hoist_core::limits;
-use hoist_core::model::{App, EngineLook, ProcessState, TaskStatus, Workload};
+use hoist_core::model::{App, EngineLook, Life, ProcessState, TaskStatus, Workload};
 use hoist_core::plan::{self, Action};
 use hoist_engine::{EngineError, Seen, TaskId};
 
 use super::{Controller, Look};
 use crate::error::{RackError, with_causes};
 use crate::store::RackState;
+
+/// How long a process may look as before after it was told to start again.
+const RESTART_AGAIN: Duration = Duration::from_secs(5);
 
 impl Controller {
     /// Starts every action that is due and not under way.
@@ -45,7 +48,7 @@ impl Controller {
         match action {
             Action::Apply { workload, slots } => self.apply(workload, slots),
             Action::Remove { id } => self.remove(id),
-            Action::Restart { slot } => self.restart(slot),
+            Action::Restart { slot, life } => self.restart(slot, life),
             Action::RunReleaseCommand { promotion, release } => {
                 self.run_release_command(app, promotion, release);
             }
@@ -99,7 +102,21 @@ impl Controller {
         });
     }
 
-    fn restart(self: &Arc<Self>, slot: SlotId) {
+    /// Tells the engine once per life, and again only when that had no effect for a while.
+    fn restart(self: &Arc<Self>, slot: SlotId, life: Life) {
+        {
+            let mut own = self.lock();
+            own.restarted
+                .retain(|_, (_, at)| at.elapsed() < RESTART_AGAIN);
+            if own
+                .restarted
+                .get(&slot)
+                .is_some_and(|(told, _)| *told == life)
+            {
+                return;
+            }
+            own.restarted.insert(slot.clone(), (life, Instant::now()));
+        }
         self.start(Acting::Slot(slot.clone()), move |own| async move {
             match own.engine.restart_slot(&slot).await {
                 // What is not there is started by the workload's own action.

@@ -12,11 +12,11 @@ mod words;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use hoist_core::id::{AppName, ServiceName, SlotId, Version, WorkloadId};
-use hoist_core::model::{EngineLook, Observation, RouterLook, TaskStatus, Timestamp};
+use hoist_core::model::{EngineLook, Life, Observation, RouterLook, TaskStatus, Timestamp};
 use hoist_core::plan::{self, Verdict, Waiting};
 use hoist_engine::{Engine, Seen, TaskId};
 use hoist_router::control::{RouterClient, RouterReport};
@@ -93,6 +93,8 @@ pub struct LoopState {
     pub resized: BTreeMap<(AppName, ServiceName), EndedResize>,
     /// How the last renewal of each process ended, since the rack started.
     pub renewed: BTreeMap<SlotId, EndedRenewal>,
+    /// Lives that were told to end for another one in their slot, and when.
+    restarted: BTreeMap<SlotId, (Life, Instant)>,
     /// Workloads that the engine refused for good, with its words.
     refused: BTreeMap<WorkloadId, String>,
     /// Apps whose volumes go when they are gone.
