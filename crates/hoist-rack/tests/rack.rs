@@ -330,8 +330,12 @@ async fn a_rack_that_crashes_anywhere_in_a_promotion_ends_it_after_its_start() {
             "crash after {pause} ms: {:?}",
             record.reason
         );
-        last = if bad { last } else { next };
-        assert_eq!(world.active(&app), Some(last.clone()));
+        last = if bad { last } else { next.clone() };
+        assert_eq!(
+            world.active(&app),
+            Some(last.clone()),
+            "crash after {pause} ms of {next}: {record:?}"
+        );
         assert_eq!(
             world.get("shop.localhost").await,
             200,

@@ -12,7 +12,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
 use hoist_core::id::{AppName, Version};
@@ -151,6 +151,8 @@ pub struct Store {
     readers: Mutex<Vec<Connection>>,
     path: std::path::PathBuf,
     changed: watch::Sender<u64>,
+    /// Held for writing while a commit is in the file and not yet in the snapshot.
+    showing: Arc<RwLock<()>>,
 }
 
 /// What a store remembers of the rack itself.
@@ -174,7 +176,13 @@ impl Store {
         let snapshot = Arc::new(ArcSwap::from_pointee(writer::load(&connection)?));
         let (jobs, receiver) = mpsc::channel(JOBS_MAX);
         let changed = watch::Sender::new(0);
-        let writer = writer::Writer::new(connection, snapshot.clone(), changed.clone());
+        let showing = Arc::new(RwLock::new(()));
+        let writer = writer::Writer::new(
+            connection,
+            snapshot.clone(),
+            changed.clone(),
+            showing.clone(),
+        );
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run(receiver))
@@ -185,6 +193,7 @@ impl Store {
             readers: Mutex::new(Vec::new()),
             path: path.to_owned(),
             changed,
+            showing,
         };
         Ok((store, meta))
     }
@@ -262,6 +271,9 @@ impl Store {
             }
         };
         let answer = query(&connection);
+        // What was just read may have been committed and not shown yet: a caller must not know of an end before the
+        // snapshot does. The writer holds this for the moment between the two.
+        drop(self.showing.read());
         if let Ok(mut pool) = self.readers.lock()
             && pool.len() < 4
         {

@@ -133,3 +133,41 @@ fn reserved_numbers_are_never_drawn_again() {
     let (_, again) = Store::open(&path).expect("the store again");
     assert_eq!(again.reserved, meta.reserved + 10);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_history_tells_the_snapshot_knows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, _) = Store::open(&dir.path().join("hoist.db")).expect("a new store");
+    let store = Arc::new(store);
+    created(&store).await.expect("created");
+    let reader = store.clone();
+    let reading = tokio::spawn(async move {
+        let mut told = 0;
+        while told < 200 {
+            told = reader
+                .releases(&name(), None, 1_000)
+                .await
+                .expect("read")
+                .len() as u64;
+            let known = reader.app(&name()).expect("the app").app.generation.number;
+            assert!(known > told, "release {told} is told, {known} is known");
+        }
+    });
+    for number in 1..=200 {
+        let mut app = plan::create(name(), version(1));
+        app.generation = version(number + 1);
+        let state = StateChange::Update {
+            expected: version(number),
+            app: Box::new(app),
+        };
+        let mut commit = Commit::new(&name(), state);
+        let digit = |power: u64| char::from(b'A' + (number / power % 26) as u8);
+        let id = format!("RAAAAAAAA{}{}", digit(26), digit(1));
+        commit.releases.push(release(&id));
+        store
+            .commit(commit, Timestamp(number))
+            .await
+            .expect("committed");
+    }
+    reading.await.expect("the snapshot is never behind");
+}

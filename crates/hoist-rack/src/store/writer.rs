@@ -1,6 +1,6 @@
 //! The one thread that writes. It takes what waits, commits it as one transaction, then answers everybody.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use hoist_core::model::{App, Timestamp};
@@ -29,6 +29,7 @@ pub(super) struct Writer {
     connection: Connection,
     snapshot: Arc<ArcSwap<RackState>>,
     changed: watch::Sender<u64>,
+    showing: Arc<RwLock<()>>,
 }
 
 impl Writer {
@@ -36,11 +37,13 @@ impl Writer {
         connection: Connection,
         snapshot: Arc<ArcSwap<RackState>>,
         changed: watch::Sender<u64>,
+        showing: Arc<RwLock<()>>,
     ) -> Self {
         Self {
             connection,
             snapshot,
             changed,
+            showing,
         }
     }
 
@@ -60,10 +63,16 @@ impl Writer {
     fn write(&mut self, group: Vec<Job>) {
         let mut state = RackState::clone(&self.snapshot.load());
         let mut answers = Vec::new();
-        let written = self.transact(group, &mut state, &mut answers);
+        let showing = self.showing.clone();
+        // Until the snapshot has what the file has; see `Store::read_now`.
+        let mut shown = None;
+        let written = self.transact(group, &mut state, &mut answers, || {
+            shown = Some(showing.write().unwrap_or_else(PoisonError::into_inner));
+        });
         match written {
             Ok(()) => {
                 self.snapshot.store(Arc::new(state));
+                drop(shown);
                 self.changed.send_modify(|count| *count += 1);
                 answers.into_iter().for_each(Answer::give);
             }
@@ -82,6 +91,7 @@ impl Writer {
         group: Vec<Job>,
         state: &mut RackState,
         answers: &mut Vec<Answer>,
+        before_commit: impl FnOnce(),
     ) -> Result<(), rusqlite::Error> {
         let mut transaction = match self.connection.transaction() {
             Ok(transaction) => transaction,
@@ -107,6 +117,7 @@ impl Writer {
                 }
             }
         }
+        before_commit();
         transaction.commit()
     }
 }
@@ -253,7 +264,11 @@ fn write_history(connection: &Connection, commit: &Commit) -> Result<(), rusqlit
     Ok(())
 }
 
-pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> Result<(), rusqlite::Error> {
+pub(super) fn put_meta(
+    connection: &Connection,
+    key: &str,
+    value: &str,
+) -> Result<(), rusqlite::Error> {
     connection
         .execute(
             "INSERT INTO meta (key, value) VALUES (?1, ?2)
