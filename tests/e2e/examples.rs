@@ -54,7 +54,7 @@ fn python_web() -> Result<()> {
     let mut services: Vec<_> = rack
         .items(&["ps", "-a", "python-web"])?
         .iter()
-        .map(|process| process["service"].as_str().unwrap_or_default().to_owned())
+        .map(|process| process["name"].as_str().unwrap_or_default().to_owned())
         .collect();
     services.sort();
     ensure!(services == ["web", "web", "worker"], "{services:?}");

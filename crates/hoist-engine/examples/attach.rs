@@ -190,6 +190,7 @@ fn process(dir: &Path, argv: &[&str]) -> ProcessSpec {
         memory_bytes: 256 << 20,
         cpu_millicores: 0,
         pids_max: 0,
+        background: false,
         stop_grace: Duration::from_secs(2),
         log_dir: dir.join("logs"),
         log_source: "service/web".into(),

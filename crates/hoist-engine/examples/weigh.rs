@@ -106,6 +106,7 @@ fn spec(dir: &Path, number: u64) -> WorkloadSpec {
             memory_bytes: 64 << 20,
             cpu_millicores: 500,
             pids_max: 0,
+            background: false,
             stop_grace: Duration::from_secs(5),
             log_dir: dir.join(format!("logs-{number}")),
             log_source: "service/web".into(),

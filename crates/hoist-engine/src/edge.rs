@@ -258,6 +258,8 @@ pub struct ProcessSpec {
     pub cpu_millicores: u64,
     /// Most processes and threads at once; 0 for the engine's default.
     pub pids_max: u64,
+    /// Gives way to others where CPU time is short.
+    pub background: bool,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: Duration,
     /// Where log files go; the engine names the file `<source>.<process id>.log`.

@@ -264,6 +264,7 @@ impl Releases {
                 .unwrap_or(service.cpu_millicores)
                 .into(),
             pids_max: 0,
+            background: false,
             stop_grace: service.stop_grace.into(),
             log_dir: self.layout.logs(app),
             log_source,

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fields::{Problem, Reader};
+use super::fields::{Fields, Problem, Reader};
 use super::keys;
 use super::tree::{Entry, Node, Value};
 use super::values::{
     boolean, duration, positive_duration, shell_or_words, shown, text, url_path, whole,
 };
 use super::{
-    Check, CommandLine, Dialect, MANIFEST_BYTES_MAX, Manifest, ManifestError, MissingNames,
-    Service, Warning, json,
+    Check, CommandLine, Dialect, Liveness, MANIFEST_BYTES_MAX, Manifest, ManifestError,
+    MissingNames, Service, Warning, json,
 };
 use crate::model::Millis;
 
@@ -183,10 +183,8 @@ fn checks(entry: &Entry, service: &mut Service, reader: &mut Reader<'_>) -> Resu
                     shown(&entry.key)
                 ),
             ),
-            "liveness" => reader.warn(
-                item.place,
-                "a liveness check is ignored here: write `liveness` in hoist.yml",
-            ),
+            "liveness" if service.liveness.is_none() => liveness(item, service, reader)?,
+            "liveness" => reader.warn(item.place, "a further liveness check is ignored"),
             other => {
                 let message = format!(
                     "`type` is startup, readiness or liveness, not `{}`",
@@ -201,30 +199,8 @@ fn checks(entry: &Entry, service: &mut Service, reader: &mut Reader<'_>) -> Resu
 
 fn check(node: &Node, service: &mut Service, reader: &mut Reader<'_>) -> Result<(), Problem> {
     let fields = reader.fields(node, "a check", keys::APP_CHECK)?;
-    let (path, command) = (fields.get("path"), fields.get("command"));
-    if let (Some(_), Some(command)) = (path, command) {
-        return Err(Problem::at(
-            command.place,
-            "a check has a path or a command: keep one",
-        ));
-    }
-    match (path, command) {
-        (Some(node), _) if service.port.is_none() => {
-            reader.warn(
-                node.place,
-                "the path is ignored: only `web` has a port to ask",
-            );
-        }
-        (Some(node), _) => service.health.check = Check::Path(url_path(node, "`path`")?),
-        (_, Some(node)) => {
-            service.health.check = Check::Command(shell_or_words(node, "`command`")?);
-        }
-        (None, None) => match fields.get("listening") {
-            Some(node) if boolean(node, "`listening`")? && service.port.is_some() => {
-                service.health.check = Check::Disabled;
-            }
-            _ => {}
-        },
+    if let Some(asked) = asked(&fields, service, reader)? {
+        service.health.check = asked;
     }
     let timeout = match fields.get("timeout") {
         Some(node) => {
@@ -245,6 +221,64 @@ fn check(node: &Node, service: &mut Service, reader: &mut Reader<'_>) -> Result<
     let one = timeout.0.saturating_add(wait.0);
     let all = delay.0.saturating_add(attempts.max(1).saturating_mul(one));
     service.start_limit = Millis(all.max(1_000));
+    Ok(())
+}
+
+/// What a check asks; nothing when it says nothing that can be asked.
+fn asked(
+    fields: &Fields<'_>,
+    service: &Service,
+    reader: &mut Reader<'_>,
+) -> Result<Option<Check>, Problem> {
+    let listening = fields.get("listening");
+    match (fields.get("path"), fields.get("command")) {
+        (Some(_), Some(command)) => Err(Problem::at(
+            command.place,
+            "a check has a path or a command: keep one",
+        )),
+        (Some(node), None) if service.port.is_none() => {
+            let why = "the path is ignored: only `web` has a port to ask";
+            reader.warn(node.place, why);
+            Ok(None)
+        }
+        (Some(node), None) => Ok(Some(Check::Path(url_path(node, "`path`")?))),
+        (None, Some(node)) => Ok(Some(Check::Command(shell_or_words(node, "`command`")?))),
+        (None, None) if service.port.is_none() => Ok(None),
+        (None, None) => {
+            let only = listening.map_or(Ok(false), |node| boolean(node, "`listening`"))?;
+            Ok(only.then_some(Check::Disabled))
+        }
+    }
+}
+
+/// `attempts` failures in a row, with `wait` between them, and the process is started again.
+fn liveness(node: &Node, service: &mut Service, reader: &mut Reader<'_>) -> Result<(), Problem> {
+    let fields = reader.fields(node, "a check", keys::APP_CHECK)?;
+    let Some(check) = asked(&fields, service, reader)? else {
+        reader.warn(
+            node.place,
+            "the liveness check is ignored: it has nothing to ask",
+        );
+        return Ok(());
+    };
+    let mut live = Liveness {
+        check,
+        ..Liveness::default()
+    };
+    if let Some(node) = fields.get("attempts") {
+        let attempts = whole(node, "`attempts`", ATTEMPTS_MAX)?.max(1);
+        live.failures = u32::try_from(attempts).unwrap_or(u32::MAX);
+    }
+    if let Some(node) = fields.get("wait") {
+        live.interval = positive_duration(node, "`wait`")?;
+    }
+    if let Some(node) = fields.get("timeout") {
+        live.timeout = positive_duration(node, "`timeout`")?;
+    }
+    if let Some(node) = fields.get("initialDelay") {
+        live.grace = duration(node, "`initialDelay`")?;
+    }
+    service.liveness = Some(live);
     Ok(())
 }
 
@@ -400,7 +434,7 @@ mod tests {
     fn the_first_startup_check_is_the_gate() {
         let text = r#"{"healthchecks": {"web": [
             {"type": "startup", "path": "/up", "attempts": 4, "wait": 2, "timeout": 3, "initialDelay": 10, "content": "ok"},
-            {"type": "liveness", "path": "/live"},
+            {"type": "liveness", "path": "/live", "attempts": 7, "wait": 9},
             {"type": "readiness", "path": "/ready"}],
             "worker": [{"command": ["./check", "a b"]}],
             "gone": []}}"#;
@@ -409,6 +443,9 @@ mod tests {
         assert_eq!(web.health.check, Check::Path("/up".to_owned()));
         assert_eq!(web.health.timeout, Millis(3_000));
         assert_eq!(web.start_limit, Millis(30_000));
+        let live = web.liveness.as_ref().unwrap();
+        assert_eq!(live.check, Check::Path("/live".to_owned()));
+        assert_eq!((live.failures, live.interval), (7, Millis(9_000)));
         let worker = manifest.service_named("worker").unwrap();
         let words = ["./check", "a b"].map(str::to_owned).to_vec();
         assert_eq!(
@@ -422,7 +459,7 @@ mod tests {
             .collect();
         assert_eq!(
             lines,
-            ["app.json:2:", "app.json:3:", "app.json:4:", "app.json:6:"],
+            ["app.json:2:", "app.json:4:", "app.json:6:"],
             "{warnings:?}"
         );
         let error = app_json(r#"{"healthchecks": {"web": [{"path": "up"}]}}"#).unwrap_err();

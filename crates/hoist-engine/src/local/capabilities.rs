@@ -55,6 +55,7 @@ fn namespaces(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
         memory_bytes: 0,
         cpu_millicores: 0,
         pids_max: 0,
+        background: false,
         grace_ms: 0,
         limit_ms: None,
         restart: false,

@@ -19,6 +19,8 @@ pub(super) struct Limits {
     pub(super) memory_bytes: u64,
     pub(super) cpu_millicores: u64,
     pub(super) pids_max: u64,
+    /// Others come first where CPU time is short.
+    pub(super) background: bool,
 }
 
 /// The cgroups of one process.
@@ -121,6 +123,11 @@ impl Cgroups {
                 fs::write(place.dir.join("cpu.cfs_period_us"), CPU_PERIOD.to_string())?;
                 fs::write(place.dir.join("cpu.cfs_quota_us"), quota.to_string())?;
             }
+        }
+        if let (Some(place), true) = (&self.cpu, limits.background) {
+            // A tenth of what a process has that nobody said anything about.
+            let weight = if place.v2 { "10" } else { "102" };
+            fs::write(place.file("cpu.shares", "cpu.weight"), weight)?;
         }
         if let (Some(place), 1..) = (&self.pids, limits.pids_max) {
             fs::write(place.dir.join("pids.max"), limits.pids_max.to_string())?;
@@ -250,6 +257,7 @@ mod tests {
         memory_bytes: 1 << 20,
         cpu_millicores: 250,
         pids_max: 7,
+        background: true,
     };
 
     fn content(path: PathBuf) -> String {
@@ -267,6 +275,7 @@ mod tests {
         let dir = base.path().join("p");
         assert_eq!(content(dir.join("memory.max")), "1048576");
         assert_eq!(content(dir.join("cpu.max")), "25000 100000");
+        assert_eq!(content(dir.join("cpu.weight")), "10");
         assert_eq!(content(dir.join("pids.max")), "7");
         assert_eq!(groups.members(), [42]);
         fs::write(
@@ -299,6 +308,7 @@ mod tests {
             "1048576"
         );
         assert_eq!(content(base.path().join("cpu/p/cpu.cfs_quota_us")), "25000");
+        assert_eq!(content(base.path().join("cpu/p/cpu.shares")), "102");
         assert_eq!(content(base.path().join("pids/p/pids.max")), "7");
         for name in ["memory", "cpu", "cpuacct", "pids"] {
             assert_eq!(content(base.path().join(name).join("p/cgroup.procs")), "42");

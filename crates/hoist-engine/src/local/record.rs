@@ -28,6 +28,9 @@ pub(crate) struct Spec {
     pub(crate) memory_bytes: u64,
     pub(crate) cpu_millicores: u64,
     pub(crate) pids_max: u64,
+    /// Gives way to others where CPU time is short.
+    #[serde(default)]
+    pub(crate) background: bool,
     pub(crate) grace_ms: u64,
     /// When it is killed at the latest, counted from the start.
     pub(crate) limit_ms: Option<u64>,

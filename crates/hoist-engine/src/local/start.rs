@@ -225,6 +225,7 @@ fn make(
         restart: start.restart,
         log: std::path::absolute(log)?,
         log_bytes_max: start.process.log_bytes_max,
+        background: start.process.background,
         plan: inner.found.plan.clone(),
         attached: start.attached.as_ref().map(|far| far.attached),
     };

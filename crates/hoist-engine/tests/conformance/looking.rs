@@ -56,6 +56,7 @@ pub(crate) fn process(bench: &dyn Bench, token: &str, script: &str) -> ProcessSp
         memory_bytes: 0,
         cpu_millicores: 0,
         pids_max: 0,
+        background: false,
         stop_grace: Duration::from_secs(10),
         log_dir: bench.dir().join("logs"),
         log_source: "service/web".into(),

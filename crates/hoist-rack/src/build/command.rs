@@ -96,6 +96,7 @@ fn spec(command: &Command<'_>, memory_bytes: u64) -> TaskSpec {
             memory_bytes,
             cpu_millicores: 0,
             pids_max: BUILD_PIDS_MAX,
+            background: true,
             stop_grace: Duration::from_secs(2),
             log_dir: command.log_dir.clone(),
             log_source: "build".to_owned(),

@@ -146,6 +146,7 @@ impl Supervisor {
             memory_bytes: spec.memory_bytes,
             cpu_millicores: spec.cpu_millicores,
             pids_max: spec.pids_max,
+            background: spec.background,
         };
         cgroups
             .create(limits)
