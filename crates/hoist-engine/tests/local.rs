@@ -33,6 +33,9 @@ fn main() -> ExitCode {
     match args.next() {
         Some(word) if word == "shim" => shim_main(args),
         Some(word) if word == "rack" => local_only::rack(Path::new(&args.next().unwrap())),
+        Some(word) if word == "attend" => {
+            local_only::attached::rack(Path::new(&args.next().unwrap()))
+        }
         Some(word) if word == "app" => {
             let words: Vec<String> = args
                 .map(|word: OsString| word.into_string().unwrap())
@@ -42,6 +45,11 @@ fn main() -> ExitCode {
         _ => {}
     }
     conformance::expect_engine("local");
+    {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _within = runtime.enter();
+        conformance::expect_isolation(&*LocalBench::boxed(Ceiling::Everything).engine());
+    }
     let mut trials = Vec::new();
     for case in conformance::all() {
         trials.push(conformance::trial("local", case, || {
@@ -81,6 +89,8 @@ fn as_user(case: conformance::Case) -> Trial {
         let run = Command::new(&program)
             .args(["--exact", &name])
             .env(ERRAND, "1")
+            // What root gets here is not to be expected of others.
+            .env_remove(conformance::EXPECT)
             .env_remove("TMPDIR")
             .uid(NOBODY)
             .gid(NOBODY)

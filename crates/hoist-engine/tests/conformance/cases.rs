@@ -1,12 +1,14 @@
 //! The cases. Each begins with an empty engine and leaves the rest to the bench.
 
 mod attached;
+mod beside;
 mod life;
 mod real;
 mod tasks;
 
 use super::Case;
 use attached::*;
+use beside::*;
 use life::*;
 use real::*;
 use tasks::*;
@@ -82,5 +84,14 @@ pub(crate) fn all() -> Vec<Case> {
         memory_has_a_limit["real", "memory"],
         processes_have_a_limit["real", "pids"],
         cpu_time_has_a_limit["real", "cpu"],
+        a_command_sees_its_process_as_the_first["real", "pid"],
+        a_command_is_who_its_process_is["real"],
+        a_terminal_has_a_name["real", "mount"],
+        a_shell_controls_its_jobs["real"],
+        output_can_be_opened_by_name["real"],
+        what_a_command_leaves_behind_is_ended["real"],
+        a_command_shares_the_limits_of_its_process["real", "memory"],
+        one_that_eats_memory_harms_no_other["real", "memory"],
+        one_that_forks_without_end_harms_no_other["real", "pids"],
     ]
 }

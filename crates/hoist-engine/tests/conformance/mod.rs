@@ -46,6 +46,9 @@ pub(crate) struct Case {
     pub(crate) run: for<'a> fn(&'a mut dyn Bench) -> Running<'a>,
 }
 
+/// Which kinds of isolation this machine must give.
+pub(crate) const EXPECT: &str = "HOIST_EXPECT";
+
 /// A case under way.
 pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -109,5 +112,28 @@ pub(crate) fn expect_engine(engine: &str) {
     if !listed.split(',').any(|name| name.trim() == engine) {
         println!("{engine} is not in HOIST_ENGINES ({listed}): not run");
         std::process::exit(0);
+    }
+}
+
+/// Fails when this machine does not give what is expected of it: `HOIST_EXPECT` lists kinds of isolation.
+///
+/// Without it nothing is expected, and a case that needs what is missing is not run and says so.
+#[allow(dead_code, reason = "processes of the sim are not isolated")]
+pub(crate) fn expect_isolation(engine: &dyn Engine) {
+    let listed = std::env::var(EXPECT).unwrap_or_default();
+    let isolation = &engine.capabilities().isolation;
+    for kind in listed
+        .split(',')
+        .map(str::trim)
+        .filter(|kind| !kind.is_empty())
+    {
+        let found = isolation.iter().find(|found| found.kind == kind);
+        let found =
+            found.unwrap_or_else(|| panic!("{EXPECT} lists {kind}, and there is no such kind"));
+        assert!(
+            found.present,
+            "{EXPECT} lists {kind}, and it is missing: {}",
+            found.by
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What only the local engine has: files on the disk, users, the way to stop everything without a rack.
 
+pub(crate) mod attached;
+
 use std::fs;
 use std::future::Future;
 use std::io::{BufRead as _, BufReader};
@@ -61,6 +63,7 @@ pub(crate) fn all() -> Vec<Trial> {
             a_nursery_that_was_killed_is_replaced,
         ),
     ];
+    trials.extend(attached::all());
     if nix::unistd::geteuid().is_root() {
         let name = "a_full_disk_costs_lines_and_not_the_process";
         trials.push(trial(name, a_full_disk_costs_lines_and_not_the_process));

@@ -110,7 +110,10 @@ fn join(start: &mut Start) -> Result<(), Fault> {
     limited.map_err(Fault::of("limit the command"))?;
     let _ = fs::write("/proc/self/oom_score_adj", "0");
     start.streams.prepare();
-    let flags = child::flags(&start.spec.plan);
+    let mut flags = child::flags(&start.spec.plan);
+    if start.spec.plan.cgroup {
+        flags |= CloneFlags::CLONE_NEWCGROUP;
+    }
     if !flags.is_empty() {
         setns(&start.beside.pidfd, flags).map_err(Fault::of("join the process"))?;
     }

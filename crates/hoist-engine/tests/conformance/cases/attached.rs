@@ -15,11 +15,11 @@ use crate::conformance::looking::*;
 const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
 
-fn terminal(columns: u16, rows: u16) -> Streams {
+pub(super) fn terminal(columns: u16, rows: u16) -> Streams {
     Streams::Terminal(TerminalSize::new(columns, rows))
 }
 
-fn one_off(number: u8) -> TaskId {
+pub(super) fn one_off(number: u8) -> TaskId {
     TaskId::OneOff(
         "hello".parse().unwrap(),
         ProcessId::from_random([number; 6]),
@@ -27,12 +27,17 @@ fn one_off(number: u8) -> TaskId {
 }
 
 /// Runs a script as an attached task.
-async fn attend(bench: &dyn Bench, id: &TaskId, script: &str, streams: Streams) -> Session {
+pub(super) async fn attend(
+    bench: &dyn Bench,
+    id: &TaskId,
+    script: &str,
+    streams: Streams,
+) -> Session {
     let spec = task(bench, id, script);
     bench.engine().run_attached(&spec, streams).await.unwrap()
 }
 
-fn command(argv: Vec<String>) -> ExecSpec {
+pub(super) fn command(argv: Vec<String>) -> ExecSpec {
     ExecSpec {
         argv,
         env: Vec::new(),
@@ -48,13 +53,18 @@ async fn host(bench: &dyn Bench) -> (Beside, Process) {
     (Beside::Slot(slot(&id, 1)), process)
 }
 
-async fn exec(bench: &dyn Bench, beside: &Beside, script: &str, streams: Streams) -> Session {
+pub(super) async fn exec(
+    bench: &dyn Bench,
+    beside: &Beside,
+    script: &str,
+    streams: Streams,
+) -> Session {
     let spec = command(bench.command(&token(), script));
     bench.engine().exec(beside, &spec, streams).await.unwrap()
 }
 
 /// Everything that comes out, and the exit.
-async fn end(mut session: Session) -> (String, String, Exit) {
+pub(super) async fn end(mut session: Session) -> (String, String, Exit) {
     let all = async {
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         session.output.read_to_end(&mut output).await.unwrap();
@@ -69,7 +79,7 @@ async fn end(mut session: Session) -> (String, String, Exit) {
 }
 
 /// Reads until the text is there.
-async fn hear(session: &mut Session, wanted: &str) -> String {
+pub(super) async fn hear(session: &mut Session, wanted: &str) -> String {
     let mut heard = Vec::new();
     let hear = async {
         while !String::from_utf8_lossy(&heard).contains(wanted) {
