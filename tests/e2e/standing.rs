@@ -80,6 +80,7 @@ fn a_size_is_the_manifests_until_an_operator_sets_one() -> Result<()> {
     rack.hoist(&["scale", "web", "--count", "3", "-a", "shop"])?
         .expect(0, &["Scaling web to 3... OK"])?;
     ensure!(sizes(&rack)?[0].ends_with(" operator"));
+    source.write("note", "something new")?;
     rack.deploy(&source.dir())?.expect(
         0,
         &["web stays at 3 by hoist scale; the manifest says 2: hoist scale --from-manifest web gives it back"],
@@ -118,12 +119,15 @@ fn limits_are_tried_by_a_restart() -> Result<()> {
         "{now:?}"
     );
     let kept = |rack: &Rack| -> Result<bool> { Ok(sizes(rack)?[0].ends_with("500 128 operator")) };
+    source.write("note", "something new")?;
     rack.deployed(&source.dir())?;
     ensure!(kept(&rack)?, "limits outlive a deploy");
     rack.hoist(&["scale", "--from-manifest", "-a", "shop"])?
         .expect(0, &["Giving all services back to the manifest"])?;
     ensure!(
-        sizes(&rack)?[0] == "web 1 1 - 256 manifest" || sizes(&rack)?[0].ends_with("256 manifest")
+        sizes(&rack)?[0].ends_with("- 256 manifest"),
+        "{:?}",
+        sizes(&rack)?
     );
     Ok(())
 }

@@ -195,6 +195,35 @@ fn every_key_is_read_into_its_place() {
 }
 
 #[test]
+fn checks_are_read_with_their_defaults() {
+    let read = read_good("liveness.hoist.yml");
+    let of = |name: &str| read.service(&name.parse().unwrap()).unwrap().clone();
+    let (web, probed) = (of("web"), of("probed"));
+    let live = web.liveness.unwrap();
+    assert_eq!(live.check, Check::Path("/live".to_owned()));
+    assert_eq!(
+        (live.grace, live.interval, live.timeout),
+        (Millis(0), Millis(3_000), Millis(1_000))
+    );
+    assert_eq!((live.failures, live.successes), (5, 2));
+    let startup = web.startup.unwrap();
+    assert_eq!(startup.check, Check::Path("/started".to_owned()));
+    assert_eq!(
+        (startup.interval, web.start_limit),
+        (Some(Millis(2_000)), Millis(300_000))
+    );
+    let live = probed.liveness.unwrap();
+    assert_eq!(
+        (live.grace, live.failures, live.successes),
+        (Millis(10_000), 3, 1)
+    );
+    // Thirty seconds, and eighteen times ten.
+    assert_eq!(probed.start_limit, Millis(210_000));
+    assert_eq!(probed.startup.unwrap().check, Check::Disabled);
+    assert_eq!((of("worker").liveness, of("idle").liveness), (None, None));
+}
+
+#[test]
 fn a_convox_command_is_words_and_its_grace_never_shortens_the_start() {
     let web = read_good("good.convox.yml")
         .service_named("web")

@@ -10,6 +10,8 @@ use crate::harness::soak::{self, Soaked};
 
 /// Deploys, promotes, rollbacks and env promotes.
 const CHANGES: usize = 200;
+/// Scalings, restarts and single processes that are stopped.
+const STANDING: usize = 200;
 /// Deaths of the rack.
 const KILLS: usize = 100;
 
@@ -18,6 +20,16 @@ pub(super) fn changes(binary: &Path) -> Result<Vec<Row>> {
     let soaked = soak::changes(binary, CHANGES, Random::seed())?;
     Ok(vec![row(
         &format!("{CHANGES} deploys, promotes, rollbacks and env promotes under load"),
+        &soaked,
+        "",
+    )])
+}
+
+/// Changes without a release.
+pub(super) fn standing(binary: &Path) -> Result<Vec<Row>> {
+    let soaked = soak::standing(binary, STANDING, Random::seed())?;
+    Ok(vec![row(
+        &format!("{STANDING} times scale, restart and ps stop under load"),
         &soaked,
         "",
     )])

@@ -39,9 +39,10 @@ pub(super) fn checks(
 }
 
 /// A path, a command, or neither.
-fn question(fields: &Fields<'_>, owner: &str) -> Result<Option<Check>, Problem> {
+fn question(fields: &Fields<'_>, owner: &str, dialect: Dialect) -> Result<Option<Check>, Problem> {
     let path = fields.get("path");
-    let command = fields.get("command");
+    // As everywhere, it is no key of `convox.yml`.
+    let command = fields.get("command").filter(|_| dialect == Dialect::Hoist);
     Ok(match (path, command) {
         (Some(_), Some(command)) => {
             return Err(Problem::at(
@@ -90,7 +91,7 @@ fn startup(node: &Node, service: &mut Service, reader: &mut Reader<'_>) -> Resul
     if let Some(limit) = time(&fields, "startup", "grace")? {
         service.start_limit = limit;
     }
-    if let Some(check) = question(&fields, "startup")? {
+    if let Some(check) = question(&fields, "startup", reader.dialect)? {
         service.startup = Some(Startup {
             check,
             interval: time(&fields, "startup", "interval")?,
@@ -111,7 +112,10 @@ fn startup_probe(
 ) -> Result<(), Problem> {
     let owner = "startupProbe";
     let fields = reader.fields(node, "`startupProbe`", keys::STARTUP_PROBE)?;
-    let check = match (question(&fields, owner)?, fields.get("tcpSocketPort")) {
+    let check = match (
+        question(&fields, owner, reader.dialect)?,
+        fields.get("tcpSocketPort"),
+    ) {
         (Some(check), _) => check,
         (None, Some(_)) => Check::Disabled,
         (None, None) => return Ok(()),
@@ -149,7 +153,7 @@ fn liveness(node: &Node, service: &mut Service, reader: &mut Reader<'_>) -> Resu
     } else {
         let owner = "liveness";
         let fields = reader.fields(node, "`liveness`", keys::LIVENESS)?;
-        let Some(check) = question(&fields, owner)? else {
+        let Some(check) = question(&fields, owner, reader.dialect)? else {
             reader.warn(
                 node.place,
                 "`liveness` without a path or a command asks nothing",
