@@ -2,6 +2,8 @@
 //! small: nothing of the command line or the rack is touched before them.
 
 #[cfg(feature = "rack")]
+mod backup;
+#[cfg(feature = "rack")]
 mod rack;
 #[cfg(feature = "rack")]
 mod router;

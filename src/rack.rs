@@ -1,10 +1,14 @@
 //! The role of the rack: puts engine, rack and API together for the command line.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hoist_cli::{BoxFuture, RackError, RackOptions, RackStarter, RunningRack, StoppedApps};
+use hoist_cli::{
+    BackupContents, BackupWish, BoxFuture, Passphrase, RackError, RackOptions, RackStarter, Restored,
+    RunningRack, StoppedApps,
+};
 use hoist_engine::local::{LocalConfig, LocalEngine, ShimCommand, stop_everything};
 use hoist_rack::{Layout, Options, Rack, Stop, enter};
 use hoist_router::control::RouterClient;
@@ -36,6 +40,25 @@ impl RackStarter for Starter {
             let _held = enter(data_dir).map_err(refused)?;
             stop_apps(Layout::new(data_dir)).await
         })
+    }
+
+    fn backup<'a>(
+        &'a self,
+        data_dir: &'a Path,
+        wish: BackupWish,
+        to: File,
+    ) -> BoxFuture<'a, Result<BackupContents, RackError>> {
+        Box::pin(crate::backup::write(data_dir, wish, to))
+    }
+
+    fn restore<'a>(
+        &'a self,
+        file: &'a Path,
+        data_dir: &'a Path,
+        passphrase: Option<Passphrase>,
+        without_key: bool,
+    ) -> BoxFuture<'a, Result<Restored, RackError>> {
+        Box::pin(crate::backup::restore(file, data_dir, passphrase, without_key))
     }
 }
 

@@ -2,6 +2,7 @@
 //! own; what a user reads is part of it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod backup;
 mod bad_input;
 mod building;
 mod deploying;
@@ -40,6 +41,7 @@ impl std::error::Error for Lacking {}
 fn main() -> ExitCode {
     let stories = [
         ("building", building::STORIES),
+        ("backup", backup::STORIES),
         ("deploying", deploying::STORIES),
         ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),

@@ -5,11 +5,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 pub use crate::output::TerminalSize;
+use crate::starter::Passphrase;
 
 /// `http://:TOKEN@host:port`: the rack to talk to, instead of the one of the data directory.
 pub const HOIST_URL: &str = "HOIST_URL";
 /// The data directory, when `--data-dir` is not given.
 pub const HOIST_DATA_DIR: &str = "HOIST_DATA_DIR";
+/// The passphrase of the key in a backup.
+pub const HOIST_BACKUP_PASSPHRASE: &str = "HOIST_BACKUP_PASSPHRASE";
 /// Where data of the user lives; the default data directory is `hoist` in it.
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 /// The user's home, when [`XDG_DATA_HOME`] is not set: `.local/share/hoist` in it.
@@ -41,6 +44,10 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
         "the data directory, when --data-dir is not given",
     ),
     (
+        HOIST_BACKUP_PASSPHRASE,
+        "the passphrase of the key in a backup",
+    ),
+    (
         XDG_DATA_HOME,
         "where data of the user lives; the default data directory is hoist in it",
     ),
@@ -62,6 +69,8 @@ pub struct Environment {
     pub url: Option<OsString>,
     /// [`HOIST_DATA_DIR`].
     pub data_dir: Option<OsString>,
+    /// [`HOIST_BACKUP_PASSPHRASE`].
+    pub backup_passphrase: Option<Passphrase>,
     /// [`XDG_DATA_HOME`].
     pub xdg_data_home: Option<OsString>,
     /// [`HOME`].
@@ -113,6 +122,8 @@ impl Environment {
             called_as: std::env::args_os().next(),
             url: variable(HOIST_URL),
             data_dir: variable(HOIST_DATA_DIR),
+            backup_passphrase: variable(HOIST_BACKUP_PASSPHRASE)
+                .and_then(|passphrase| Passphrase::new(passphrase.to_str()?)),
             xdg_data_home: variable(XDG_DATA_HOME),
             home: variable(HOME),
             plain: no_colour || dumb && !forced,

@@ -29,7 +29,10 @@ use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
 pub use environment::Environment;
-pub use starter::{BoxFuture, RackError, RackOptions, RackStarter, RunningRack, StoppedApps};
+pub use starter::{
+    BackupContents, BackupWish, BoxFuture, Passphrase, RackError, RackOptions, RackStarter, Restored,
+    RunningRack, StoppedApps,
+};
 
 use args::Cli;
 use context::Context;

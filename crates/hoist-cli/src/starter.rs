@@ -2,6 +2,7 @@
 //!
 //! The binary that links a rack implements [`RackStarter`]; a client-only build passes none.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -19,6 +20,81 @@ pub trait RackStarter: Send + Sync {
     /// Stops the processes of all apps and the router of a data directory that no rack holds. Idempotent.
     fn stop_apps<'a>(&'a self, data_dir: &'a Path)
     -> BoxFuture<'a, Result<StoppedApps, RackError>>;
+
+    /// Writes a backup of the rack in a data directory, whether it runs or not. What was written when it fails is no
+    /// backup.
+    fn backup<'a>(
+        &'a self,
+        data_dir: &'a Path,
+        wish: BackupWish,
+        to: File,
+    ) -> BoxFuture<'a, Result<BackupContents, RackError>>;
+
+    /// Makes a data directory, which must be empty or absent, from a backup. Changes nothing when it fails.
+    fn restore<'a>(
+        &'a self,
+        file: &'a Path,
+        data_dir: &'a Path,
+        passphrase: Option<Passphrase>,
+        without_key: bool,
+    ) -> BoxFuture<'a, Result<Restored, RackError>>;
+}
+
+/// What somebody knows by heart. Its `Debug` does not tell it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    /// None for an empty one.
+    pub fn new(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned())).filter(|passphrase| !passphrase.0.is_empty())
+    }
+
+    /// The passphrase itself, for what makes a key of it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase")
+    }
+}
+
+/// What goes into a backup beside the store.
+pub struct BackupWish {
+    /// Seals the key; without one the key stays out.
+    pub passphrase: Option<Passphrase>,
+    /// Leave out slugs.
+    pub without_slugs: bool,
+    /// Take volumes along.
+    pub with_volumes: bool,
+}
+
+/// What is in a backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupContents {
+    /// Apps, by name.
+    pub apps: Vec<String>,
+    /// How many slugs.
+    pub slugs: u32,
+    /// How many volumes.
+    pub volumes: u32,
+    /// Whether the key is in it, or came out of it.
+    pub key: bool,
+    /// When it was made, in milliseconds of Unix time.
+    pub created_ms: u64,
+    /// The version of Hoist that made it.
+    pub version: String,
+}
+
+/// What became of a restore.
+pub enum Restored {
+    /// The data directory is there.
+    Done(BackupContents),
+    /// Nothing, since the key in it needs a passphrase; the error says so.
+    Sealed(RackError),
 }
 
 /// A rack that runs in this process.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use hoist_cli::{
-    BoxFuture, Environment, RackError, RackOptions, RackStarter, RunningRack, StoppedApps,
+    BackupContents, BackupWish, BoxFuture, Environment, Passphrase, RackError, RackOptions,
+    RackStarter, Restored, RunningRack, StoppedApps,
 };
 use samples::{app, build, built, line, promotion, rack_info, rolled_back, source as listed};
 use support::{Answer, Ended, Rack, json, run_in, stream};
@@ -27,6 +28,29 @@ struct Starter {
 struct Running {
     rack: Rack,
     stopped: std::sync::Arc<Mutex<Vec<bool>>>,
+}
+
+impl Starter {
+    fn refused(&self) -> Result<(), RackError> {
+        let message = "the machine failed".to_owned();
+        let refused = RackError {
+            message,
+            hint: None,
+            source: None,
+        };
+        if self.refuses { Err(refused) } else { Ok(()) }
+    }
+}
+
+fn contents() -> BackupContents {
+    BackupContents {
+        apps: vec!["shop".to_owned()],
+        slugs: 2,
+        volumes: 0,
+        key: true,
+        created_ms: 0,
+        version: "0.1.0".to_owned(),
+    }
 }
 
 impl RackStarter for Starter {
@@ -68,6 +92,40 @@ impl RackStarter for Starter {
             Ok(StoppedApps {
                 processes: 3,
                 router: true,
+            })
+        })
+    }
+
+    fn backup<'a>(
+        &'a self,
+        _: &'a Path,
+        _: BackupWish,
+        mut to: std::fs::File,
+    ) -> BoxFuture<'a, Result<BackupContents, RackError>> {
+        use std::io::Write as _;
+        Box::pin(async move {
+            to.write_all(b"half").expect("written");
+            self.refused().map(|()| contents())
+        })
+    }
+
+    fn restore<'a>(
+        &'a self,
+        _: &'a Path,
+        _: &'a Path,
+        passphrase: Option<Passphrase>,
+        _: bool,
+    ) -> BoxFuture<'a, Result<Restored, RackError>> {
+        Box::pin(async move {
+            self.refused()?;
+            let sealed = || RackError {
+                message: "the key is sealed".to_owned(),
+                hint: None,
+                source: None,
+            };
+            Ok(match passphrase {
+                Some(_) => Restored::Done(contents()),
+                None => Restored::Sealed(sealed()),
             })
         })
     }

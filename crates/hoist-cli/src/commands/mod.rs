@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod apps;
+pub(crate) mod backup;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod completions;

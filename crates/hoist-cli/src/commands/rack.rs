@@ -10,6 +10,7 @@ use hoist_api::types::{Empty, RackInfo, RackStopRequest};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::backup;
 use crate::args::RackArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -33,6 +34,10 @@ enum RackCommand {
         #[arg(long)]
         apps: bool,
     },
+    /// Write the rack to one file: history, settings, what apps run, and the key behind a passphrase
+    Backup(backup::Backup),
+    /// Make the data directory of a rack from such a file; the directory must be empty
+    Restore(backup::Restore),
 }
 
 impl Rack {
@@ -56,6 +61,8 @@ pub(crate) async fn run(args: Rack, context: &mut Context<'_, '_>) -> Result<(),
         }
         Some(RackCommand::Start(args)) => start(args, context).await,
         Some(RackCommand::Stop { apps }) => stop(apps, context).await,
+        Some(RackCommand::Backup(args)) => backup::backup(args, context).await,
+        Some(RackCommand::Restore(args)) => backup::restore(args, context).await,
     }
 }
 
