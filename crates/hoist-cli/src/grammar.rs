@@ -70,6 +70,31 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("hoist ps -a hoist", "the rack's own"),
         ],
     ),
+    ("ps info", &[("hoist ps info 68831d3dce63", "")]),
+    (
+        "ps stop",
+        &[("hoist ps stop 6883", "another starts in its place")],
+    ),
+    (
+        "run",
+        &[
+            (
+                "hoist run web 'psql $POSTGRES_URL'",
+                "by a shell within the app",
+            ),
+            (
+                "hoist run --detach worker bin/import --all",
+                "exact words; it goes on",
+            ),
+        ],
+    ),
+    (
+        "exec",
+        &[
+            ("hoist exec 6883 sh", "a shell in a running process"),
+            ("hoist exec web ps ax", "what runs there"),
+        ],
+    ),
     (
         "logs",
         &[
@@ -245,6 +270,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "rack backup",
+        &[("hoist rack backup rack.backup", "apps serve on meanwhile")],
+    ),
+    (
+        "rack restore",
+        &[("hoist rack restore rack.backup", "on an empty machine")],
+    ),
+    (
         "doctor",
         &[(
             "hoist doctor",
@@ -340,7 +373,7 @@ fn dress(mut command: clap::Command, path: &str) -> clap::Command {
         command = command.mut_subcommand(name, |sub| dress(sub, &below));
     }
     let examples = examples(path);
-    if examples.is_empty() || command.get_after_help().is_some() {
+    if examples.is_empty() {
         return command;
     }
     let column = examples.iter().map(|(line, _)| line.len()).max();
@@ -355,7 +388,9 @@ fn dress(mut command: clap::Command, path: &str) -> clap::Command {
         text.trim_end().to_owned()
     });
     let lines: Vec<_> = lines.collect();
-    command.after_help(format!("Examples:\n{}", lines.join("\n")))
+    let own = command.get_after_help().map(|own| format!("\n\n{own}"));
+    let own = own.unwrap_or_default();
+    command.after_help(format!("Examples:\n{}{own}", lines.join("\n")))
 }
 
 /// The commands in their groups; what is in none comes last.
@@ -449,10 +484,11 @@ mod tests {
     fn help_fits_80_columns() {
         let mut help = vec![(String::new(), grammar().render_help().to_string())];
         each(&grammar(), "", &mut |command, path| {
-            help.push((
-                path.to_owned(),
-                command.get_after_help().expect("examples").to_string(),
-            ));
+            // What else stands there is wrapped by clap.
+            let text = command.get_after_help().map(ToString::to_string);
+            let text = text.unwrap_or_default();
+            let examples = text.split("\n\n").next().unwrap_or_default();
+            help.push((path.to_owned(), examples.to_owned()));
         });
         for (path, text) in help {
             for line in text.lines() {

@@ -361,16 +361,11 @@ fn version_answers_with_and_without_a_rack() {
 
 #[test]
 fn stopping_waits_for_the_processes() {
-    let process = r#"{"id":"68831d3dce63","app":"hello","name":"web","slot":1,"status":"draining","release":"R","cpu":0,
-        "memory":0,"cpu_millicores":0,"memory_bytes":0,"started":null,"command":"c","restarts":0,"last_exit":null,"host":"h"}"#;
-    let list = |items: &str| json(200, format!(r#"{{"items":[{items}],"next":null}}"#));
+    let status = |word: &str| json(200, app(None).replace("running", word));
     let rack = Rack::start(vec![
         ("POST /v1/apps/hello/stop", json(202, app(None))),
-        ("GET /v1/apps/hello/processes", list(process)),
-        (
-            "GET /v1/apps/hello/processes",
-            list(&process.replace("draining", "exited")),
-        ),
+        ("GET /v1/apps/hello", status("stopping")),
+        ("GET /v1/apps/hello", status("stopped")),
     ]);
     assert_eq!(
         hoist(&rack, &["stop", "-a", "hello"]),

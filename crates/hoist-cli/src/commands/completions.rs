@@ -136,7 +136,11 @@ impl<'g> Place<'g> {
                         place.command = sub;
                         place.path.push(sub.get_name().to_owned());
                     }
-                    None => positionals += 1,
+                    None => {
+                        positionals += 1;
+                        // From here on everything is the command of somebody else.
+                        escaped |= place.carries_a_command();
+                    }
                 }
             } else if word == "--" {
                 escaped = true;
@@ -146,6 +150,12 @@ impl<'g> Place<'g> {
         }
         place.next = place.at_cursor(wants, positionals, escaped, shell);
         place
+    }
+
+    /// Whether what follows the first word is the command line of another program.
+    fn carries_a_command(&self) -> bool {
+        let mut all = self.command.get_positionals();
+        all.any(Arg::is_trailing_var_arg_set)
     }
 
     /// Notes a flag with its value; the flag whose value comes next, if it does.
@@ -209,6 +219,9 @@ impl<'g> Place<'g> {
             return arg
                 .filter(|arg| takes_value(arg))
                 .map_or(NextWord::Nothing, NextWord::Value);
+        }
+        if positionals > 0 && self.carries_a_command() {
+            return NextWord::Nothing;
         }
         let mut all = self.command.get_positionals();
         let positional = all.nth(positionals).or_else(|| {
@@ -296,7 +309,9 @@ impl Names {
                 Some(Self::Apps)
             }
             ("service" | "services", _) => Some(Self::Services),
-            ("sizes", _) => Some(Self::Sizes),
+            ("targets", _) => Some(Self::Sizes),
+            ("words", _) if path == ["run"] => Some(Self::Services),
+            ("words", _) if path == ["exec"] => Some(Self::Processes),
             ("release", _) => Some(Self::Releases),
             ("build", _) => Some(Self::Builds),
             ("number", _) => Some(Self::Promotions),

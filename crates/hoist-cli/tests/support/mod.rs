@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hoist_cli::{Environment, RackStarter};
@@ -28,6 +29,8 @@ pub(crate) struct Answer {
     media_type: &'static str,
     body: String,
     cut: bool,
+    /// What comes after a pause.
+    later: Option<(Duration, String)>,
 }
 
 /// An answer in JSON.
@@ -37,6 +40,7 @@ pub(crate) fn json(status: u16, body: impl Into<String>) -> Answer {
         media_type: "application/json",
         body: body.into(),
         cut: false,
+        later: None,
     }
 }
 
@@ -50,6 +54,7 @@ pub(crate) fn stream(events: &[(&str, String)]) -> Answer {
         media_type: "text/event-stream",
         body: body.collect(),
         cut: false,
+        later: None,
     }
 }
 
@@ -57,6 +62,14 @@ impl Answer {
     /// The same, with the connection broken off after it.
     pub(crate) fn cut(self) -> Self {
         Self { cut: true, ..self }
+    }
+
+    /// The same, and after a pause another one's body.
+    pub(crate) fn then(self, pause: Duration, other: Self) -> Self {
+        Self {
+            later: Some((pause, other.body)),
+            ..self
+        }
     }
 }
 
@@ -221,6 +234,11 @@ fn body_of(answer: &Answer) -> BoxBody<Bytes, io::Error> {
     let bytes = Bytes::from(answer.body.clone());
     if answer.cut {
         BoxBody::new(CutOff(Some(bytes)))
+    } else if let Some((pause, later)) = answer.later.clone() {
+        BoxBody::new(InTwo {
+            pieces: VecDeque::from([bytes, later.into()]),
+            pause: Box::pin(tokio::time::sleep(pause)),
+        })
     } else {
         BoxBody::new(Full::new(bytes).map_err(|never| match never {}))
     }
@@ -247,6 +265,29 @@ impl Body for CutOff {
             }
             None => std::task::Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
         }
+    }
+}
+
+/// Gives a piece, pauses, and gives another.
+struct InTwo {
+    pieces: VecDeque<Bytes>,
+    pause: std::pin::Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Body for InTwo {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<io::Result<Frame<Bytes>>>> {
+        let waits = self.pieces.len() == 1;
+        if waits && self.pause.as_mut().poll(cx).is_pending() {
+            return std::task::Poll::Pending;
+        }
+        let piece = self.pieces.pop_front();
+        std::task::Poll::Ready(piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 

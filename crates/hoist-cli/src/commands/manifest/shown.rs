@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hoist_core::detect::Choice;
 use hoist_core::manifest::{
-    Build, Check, CommandLine, EnvRule, Manifest, Port, Scheme, Service, Volume,
+    Build, Check, CommandLine, EnvRule, Liveness, Manifest, Port, Scheme, Service, Volume,
 };
 use hoist_core::model::{Millis, Strategy};
 use serde::ser::SerializeMap;
@@ -49,7 +49,11 @@ struct ShownService {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ports: Vec<u16>,
     health: ShownHealth,
-    startup: String,
+    startup: ShownStartup,
+    #[serde(rename = "startupProbe", skip_serializing_if = "Option::is_none")]
+    startup_probe: Option<StartupProbe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness: Option<ShownLiveness>,
     scale: ShownScale,
     environment: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -72,14 +76,59 @@ struct ShownPort {
 
 #[derive(Debug, Serialize)]
 struct ShownHealth {
+    #[serde(flatten)]
+    check: ShownCheck,
+    interval: String,
+    timeout: String,
+}
+
+/// How long a process may take, and what it is asked until its first good answer.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ShownStartup {
+    Limit(String),
+    Asked {
+        #[serde(flatten)]
+        check: ShownCheck,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        interval: Option<String>,
+        timeout: String,
+        grace: String,
+    },
+}
+
+/// That the port accepts is asked in this form alone.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StartupProbe {
+    tcp_socket_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<String>,
+    timeout: String,
+    /// The whole time is what `startup` says.
+    failure_threshold: u32,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownLiveness {
+    #[serde(flatten)]
+    check: ShownCheck,
+    grace: String,
+    interval: String,
+    timeout: String,
+    failure_threshold: u32,
+    success_threshold: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownCheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<Command>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     disable: bool,
-    interval: String,
-    timeout: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,26 +186,20 @@ fn of_build(build: &Build) -> ShownBuild {
 }
 
 fn of_service(service: &Service) -> ShownService {
-    let check = &service.health.check;
+    let (startup, startup_probe) = startup(service);
     ShownService {
         command: service.command.as_ref().map(command),
         image: service.image.clone(),
         port: service.port.map(port),
         ports: service.ports.clone(),
         health: ShownHealth {
-            path: match check {
-                Check::Path(path) => Some(path.clone()),
-                _ => None,
-            },
-            command: match check {
-                Check::Command(line) => Some(command(line)),
-                _ => None,
-            },
-            disable: *check == Check::Disabled,
+            check: check(&service.health.check),
             interval: length(service.health.interval),
             timeout: length(service.health.timeout),
         },
-        startup: length(service.start_limit),
+        startup,
+        startup_probe,
+        liveness: service.liveness.as_ref().map(liveness),
         scale: ShownScale {
             count: service.count,
             cpu: Some(service.cpu_millicores).filter(|cpu| *cpu > 0),
@@ -174,6 +217,55 @@ fn of_service(service: &Service) -> ShownService {
         drain: length(service.drain_limit),
         timeout: length(service.timeout),
         volumes: service.volumes.iter().map(volume).collect(),
+    }
+}
+
+fn check(check: &Check) -> ShownCheck {
+    ShownCheck {
+        path: match check {
+            Check::Path(path) => Some(path.clone()),
+            _ => None,
+        },
+        command: match check {
+            Check::Command(line) => Some(command(line)),
+            _ => None,
+        },
+        disable: *check == Check::Disabled,
+    }
+}
+
+fn startup(service: &Service) -> (ShownStartup, Option<StartupProbe>) {
+    let limit = length(service.start_limit);
+    let Some(startup) = &service.startup else {
+        return (ShownStartup::Limit(limit), None);
+    };
+    let (interval, timeout) = (startup.interval.map(length), length(startup.timeout));
+    if matches!(startup.check, Check::Path(_) | Check::Command(_)) {
+        let asked = ShownStartup::Asked {
+            check: check(&startup.check),
+            interval,
+            timeout,
+            grace: limit,
+        };
+        return (asked, None);
+    }
+    let probe = StartupProbe {
+        tcp_socket_port: service.port.and_then(|port| port.number).unwrap_or(1),
+        interval,
+        timeout,
+        failure_threshold: 1,
+    };
+    (ShownStartup::Limit(limit), Some(probe))
+}
+
+fn liveness(liveness: &Liveness) -> ShownLiveness {
+    ShownLiveness {
+        check: check(&liveness.check),
+        grace: length(liveness.grace),
+        interval: length(liveness.interval),
+        timeout: length(liveness.timeout),
+        failure_threshold: liveness.failures,
+        success_threshold: liveness.successes,
     }
 }
 
@@ -254,7 +346,8 @@ mod tests {
     fn what_is_shown_reads_as_what_it_was_made_of() {
         let reference = include_str!("../../../../../docs/guide/hoist.reference.yml");
         let small = "services: {web: {command: 'a $PORT', port: 3000}, worker: {command: [b, c]}}";
-        for text in [reference, small] {
+        let probed = "services: {web: {command: a, port: 3000, startupProbe: {tcpSocketPort: 3000, interval: 2s}}}";
+        for text in [reference, small, probed] {
             let (manifest, _) = read(Dialect::Hoist, "hoist.yml", text).expect("reads");
             let yaml = Shown::of(&manifest).yaml().expect("writes");
             let (again, warnings) = read(Dialect::Hoist, "shown", &yaml)
