@@ -339,6 +339,7 @@ impl Inner {
             };
             let start = Start {
                 dir,
+                id: None,
                 app: &spec.id.app,
                 process: &spec.process,
                 port: spec.port,
@@ -369,8 +370,13 @@ impl Inner {
         let (TaskId::ReleaseCommand(app, _) | TaskId::Build(app, _) | TaskId::OneOff(app, _)) =
             &spec.id;
         let app: &AppName = app;
+        let id = match &spec.id {
+            TaskId::OneOff(_, id) => Some(id),
+            TaskId::ReleaseCommand(..) | TaskId::Build(..) => None,
+        };
         let start = Start {
             dir,
+            id,
             app,
             process: &spec.process,
             port: false,

@@ -187,6 +187,18 @@ impl SessionControl for TaskControl {
         }
     }
 
+    async fn interrupt(&self) -> Result<(), EngineError> {
+        const DOING: &str = "interrupt a task";
+        let dir = self.dir.clone();
+        let ask = |dir: &Path| client::ask(dir, &Request::Interrupt, ANSWER);
+        let asked = tokio::task::spawn_blocking(move || tell(&dir, DOING, ask)).await;
+        match asked.map_err(|error| failed(DOING)(io::Error::other(error)))? {
+            Ok(Answer::Accepted) | Err(EngineError::NotFound) => Ok(()),
+            Ok(answer) => Err(understand(&answer, DOING)),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn stop(&self) -> Result<(), EngineError> {
         let dir = self.dir.clone();
         let marked = tokio::task::spawn_blocking(move || layout::mark(&dir)).await;
@@ -226,6 +238,17 @@ impl ExecControl {
             hear: Mutex::new(hear),
             say: Mutex::new(to),
         })
+    }
+}
+
+impl ExecControl {
+    async fn say(&self, word: &Request) -> Result<(), EngineError> {
+        let mut line =
+            serde_json::to_vec(word).map_err(|error| failed("tell a command")(error.into()))?;
+        line.push(b'\n');
+        // Nobody there means that it has ended.
+        let _ = self.say.lock().await.write_all(&line).await;
+        Ok(())
     }
 }
 
@@ -277,12 +300,11 @@ impl SessionControl for ExecControl {
         }
     }
 
+    async fn interrupt(&self) -> Result<(), EngineError> {
+        self.say(&Request::Interrupt).await
+    }
+
     async fn stop(&self) -> Result<(), EngineError> {
-        let mut line = serde_json::to_vec(&Request::End)
-            .map_err(|error| failed("stop a command")(error.into()))?;
-        line.push(b'\n');
-        // Nobody there means that it has ended.
-        let _ = self.say.lock().await.write_all(&line).await;
-        Ok(())
+        self.say(&Request::End).await
     }
 }

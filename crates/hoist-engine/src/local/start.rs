@@ -31,6 +31,8 @@ const PIDS_MAX: u64 = 512;
 pub(super) struct Start<'a> {
     /// Where it goes; nothing may be there.
     pub(super) dir: PathBuf,
+    /// Its process id, when the caller has given it one.
+    pub(super) id: Option<&'a ProcessId>,
     pub(super) app: &'a AppName,
     pub(super) process: &'a ProcessSpec,
     pub(super) port: bool,
@@ -49,7 +51,10 @@ pub(super) fn start(inner: &Inner, start: &Start) -> Result<bool, EngineError> {
         doing: "start a process".to_owned(),
         source,
     };
-    let process = ProcessId::from_random(random_bytes().map_err(failed)?);
+    let process = match start.id {
+        Some(id) => id.clone(),
+        None => ProcessId::from_random(random_bytes().map_err(failed)?),
+    };
     let uid = prepare_trees(inner, start).map_err(failed)?;
     let port = if start.port {
         Some(choose_port(inner).map_err(failed)?)
@@ -220,12 +225,12 @@ fn make(
         } else {
             start.process.pids_max
         },
+        background: start.process.background,
         grace_ms: millis(start.process.stop_grace),
         limit_ms: start.limit.map(millis),
         restart: start.restart,
         log: std::path::absolute(log)?,
         log_bytes_max: start.process.log_bytes_max,
-        background: start.process.background,
         plan: inner.found.plan.clone(),
         attached: start.attached.as_ref().map(|far| far.attached),
     };

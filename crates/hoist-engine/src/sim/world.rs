@@ -173,10 +173,15 @@ impl World {
         let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
         let mut bytes = [0; 6];
         bytes.copy_from_slice(&number.to_be_bytes()[2..]);
-        let id = ProcessId::from_random(bytes);
+        let id = match &start.key {
+            Key::Task(TaskId::OneOff(_, id)) => id.clone(),
+            _ => ProcessId::from_random(bytes),
+        };
         let socket = if start.port {
             let socket = TcpSocket::new_v4().map_err(failed)?;
             socket.bind(([127, 0, 0, 1], 0).into()).map_err(failed)?;
+            // Only now, so that nobody else is given the port; what the first life leaves must not keep the next from it.
+            socket.set_reuseaddr(true).map_err(failed)?;
             Some(socket)
         } else {
             None

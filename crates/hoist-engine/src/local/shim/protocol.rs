@@ -32,6 +32,8 @@ pub(in crate::local) enum Request {
     },
     /// End the command that this connection began: hang-up and signal, its grace, kill. Hanging up says the same.
     End,
+    /// Interrupt the process, or the command that this connection began, as Ctrl-C on a terminal does.
+    Interrupt,
     /// Stop the process as `Stop` does and start it again. Idempotent while it stops.
     Restart,
 }

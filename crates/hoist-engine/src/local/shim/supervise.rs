@@ -457,6 +457,11 @@ impl Supervisor {
                 client.answer(&Answer::Accepted);
                 self.clients.push(client);
             }
+            Request::Interrupt => {
+                self.interrupt();
+                client.answer(&Answer::Accepted);
+                self.clients.push(client);
+            }
             Request::Restart => {
                 let accepted = self.restart();
                 client.answer(if accepted {

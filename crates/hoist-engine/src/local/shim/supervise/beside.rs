@@ -196,6 +196,7 @@ impl Supervisor {
             };
             match client.hear() {
                 Ok(Some((Request::End, _))) => command.hang_up(),
+                Ok(Some((Request::Interrupt, _))) => signal(&command.members(), &[Signal::SIGINT]),
                 Ok(_) => {}
                 Err(_) => {
                     command.client = None;

@@ -59,6 +59,13 @@ impl Supervisor {
         self.hang_up_beside();
     }
 
+    /// Interrupts the process and goes on: what it makes of that is its own affair.
+    pub(super) fn interrupt(&self) {
+        for pid in self.members() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
+        }
+    }
+
     /// Everything that the process is. Signals go to each, because a shell that is the first of its namespace ignores
     /// them and passes nothing on.
     fn members(&self) -> Vec<i32> {
