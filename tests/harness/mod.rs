@@ -11,6 +11,7 @@ pub mod rack;
 pub mod random;
 pub mod soak;
 pub mod source;
+pub mod terminal;
 pub mod traces;
 pub mod websocket;
 

@@ -166,7 +166,7 @@ fn table(processes: &[Process], now: Time) -> Table {
         processes.iter().map(|process| {
             [
                 process.id.as_str().into(),
-                process.name.as_str().into(),
+                name(process).into(),
                 Cell::word(process.status.as_str()),
                 process.release.as_str().into(),
                 percent(process.cpu).into(),
@@ -180,6 +180,13 @@ fn table(processes: &[Process], now: Time) -> Table {
             ]
         }),
     )
+}
+
+fn name(process: &Process) -> String {
+    match process.one_off {
+        true => format!("{} (one-off)", process.name),
+        false => process.name.clone(),
+    }
 }
 
 fn percent(part: f64) -> String {
@@ -205,13 +212,19 @@ mod tests {
             cpu: 1.5,
             ..process.clone()
         };
+        let one_off = Process {
+            one_off: true,
+            command: "rake".to_owned(),
+            ..process.clone()
+        };
         let expected = "\
-ID            NAME    STATUS  RELEASE      CPU      MEM     STARTED     COMMAND
-68831d3dce63  web     ready   RNJYVQUMKKU  3.29%    24.39%  5 days ago  sh -c bin/web
-68831d3dce63  worker  ready   RNJYVQUMKKU  150.00%  24.39%              sh -c bin/web
+ID            NAME           STATUS  RELEASE      CPU      MEM     STARTED     COMMAND
+68831d3dce63  web            ready   RNJYVQUMKKU  3.29%    24.39%  5 days ago  sh -c bin/web
+68831d3dce63  worker         ready   RNJYVQUMKKU  150.00%  24.39%              sh -c bin/web
+68831d3dce63  web (one-off)  ready   RNJYVQUMKKU  3.29%    24.39%  5 days ago  rake
 ";
         assert_eq!(
-            table(&[process, starting], now).render(None, false),
+            table(&[process, starting, one_off], now).render(None, false),
             expected
         );
     }

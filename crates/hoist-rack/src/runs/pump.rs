@@ -48,6 +48,8 @@ impl Pump {
             errors,
             control,
         } = session;
+        // A terminal has one way out.
+        let terminal = errors.is_none();
         let down = Down {
             writer,
             output: Some(output),
@@ -55,7 +57,7 @@ impl Pump {
             asides: heard,
         };
         Self {
-            up: Box::pin(up(reader, input, control.clone(), asides)),
+            up: Box::pin(up(reader, input, terminal, control.clone(), asides)),
             down,
             control,
         }
@@ -86,10 +88,14 @@ impl Pump {
     }
 }
 
+/// What ends the input of a program that reads lines of a terminal: Ctrl-D.
+const END_OF_INPUT: &[u8] = b"\x04";
+
 /// Carries what the client sends, until it goes.
 async fn up(
     mut reader: Reader<OwnedReadHalf>,
     input: Box<dyn AsyncWrite + Send + Unpin>,
+    terminal: bool,
     control: Arc<dyn SessionControl>,
     asides: mpsc::Sender<Aside>,
 ) -> Result<(), SessionError> {
@@ -106,6 +112,10 @@ async fn up(
             }
             Received::Note(Note::InputEnd) => {
                 if let Some(mut open) = input.take() {
+                    if terminal {
+                        // Closing says nothing there.
+                        let _ = open.write_all(END_OF_INPUT).await;
+                    }
                     let _ = open.shutdown().await;
                 }
             }
