@@ -306,7 +306,8 @@ impl RackError {
             }
             Self::HostTaken { .. } => "choose another name".to_owned(),
             Self::Secret(SecretError::KeyMissing(_)) => {
-                "bring the `key` file of the rack that the backup is of; its mode must be 0600".to_owned()
+                "bring the `key` file of the rack that the backup is of; its mode must be 0600"
+                    .to_owned()
             }
             Self::Store(StoreError::Newer { .. }) => {
                 "use the newer program again, or another --data-dir; nothing was changed".to_owned()

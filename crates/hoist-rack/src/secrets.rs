@@ -72,7 +72,9 @@ impl Keyring {
         };
         let bytes = match read_key(path) {
             Ok(key) => key,
-            Err(SecretError::Key { source: error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(SecretError::Key { source: error, .. })
+                if error.kind() == std::io::ErrorKind::NotFound =>
+            {
                 let mut bytes = [0u8; 32];
                 getrandom::fill(&mut bytes).map_err(|_| SecretError::Random)?;
                 let mut file = fs::OpenOptions::new()

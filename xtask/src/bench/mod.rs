@@ -9,6 +9,7 @@ mod rest;
 mod router;
 mod soak;
 mod up;
+mod upload;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -61,6 +62,11 @@ const BENCHES: &[Bench] = &[
         name: "router",
         title: "Router beside nginx",
         run: |binary| router::run(&[binary.display().to_string(), "router".to_owned()]),
+    },
+    Bench {
+        name: "upload",
+        title: "Uploads",
+        run: upload::run,
     },
     Bench {
         name: "up",

@@ -34,7 +34,7 @@ async fn stop(JsonCall { call, body }: JsonCall<e::RackStop>) -> Result<wire::Ra
 }
 
 async fn doctor(JsonCall { call, .. }: JsonCall<e::DoctorGet>) -> Result<wire::Doctor, RackError> {
-    Ok(crate::doctor::examine(&call.rack))
+    Ok(crate::doctor::examine(&call.rack).await)
 }
 
 async fn openapi(JsonCall { .. }: JsonCall<e::OpenApiGet>) -> Result<serde_json::Value, RackError> {

@@ -14,7 +14,7 @@ use crate::rack::Rack;
 use crate::secrets::Env;
 
 /// How long a build command may run.
-const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Memory that a build may take, so that running apps survive it.
 const BUILD_MEMORY_BYTES: u64 = 4 << 30;
 /// Memory that a build may take however little is free.

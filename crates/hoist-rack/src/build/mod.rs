@@ -32,6 +32,7 @@ use crate::store::{BuildRecord, BuildStatus, Commit, ReleaseRecord, StateChange}
 use cache::Cache;
 pub(crate) use cache::Turns;
 use command::Command;
+pub(crate) use command::BUILD_LIMIT;
 pub(crate) use contents::Contents;
 pub(crate) use listing::{Content, Digest, Item, Listing, Mode, SOURCE_BYTES_MAX};
 use output::Output;

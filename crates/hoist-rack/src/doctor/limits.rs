@@ -1,0 +1,154 @@
+//! Every limit by its name, with its value and what it is about.
+
+use std::time::Duration;
+
+use hoist_api::types::DoctorItem;
+use hoist_core::limits;
+use hoist_core::model::Millis;
+
+use super::ok;
+use crate::build::{BUILD_LIMIT, SOURCE_BYTES_MAX};
+use crate::logs::{LOG_AGE_MAX, LOG_BYTES_MAX};
+use crate::releases::PROCESS_LOG_BYTES_MAX;
+
+/// All of them: promotions first, then processes, requests, builds, sessions and logs.
+pub(super) fn items() -> Vec<DoctorItem> {
+    let mut items = Vec::new();
+    let mut add = |name: &str, value: String, meaning: &str| {
+        items.push(ok(name, format!("{value}: {meaning}")));
+    };
+    for (name, limit, meaning) in times() {
+        add(name, limit.to_string(), meaning);
+    }
+    for (name, count, meaning) in counts() {
+        add(name, count.to_string(), meaning);
+    }
+    for (name, bytes, meaning) in sizes() {
+        add(name, format!("{} MB", bytes >> 20), meaning);
+    }
+    items
+}
+
+fn times() -> Vec<(&'static str, Millis, &'static str)> {
+    let of = |duration: Duration| Millis(duration.as_millis() as u64);
+    vec![
+        (
+            "promotion",
+            limits::PROMOTION_LIMIT,
+            "from its begin to the switch (--timeout)",
+        ),
+        (
+            "start",
+            limits::START_LIMIT,
+            "from a process's start to ready (health.grace)",
+        ),
+        (
+            "ready after",
+            limits::READY_AFTER,
+            "a process without a port runs so long to count as ready",
+        ),
+        (
+            "probe",
+            limits::PROBE_FIRST,
+            "the first pause between questions to a process that starts",
+        ),
+        (
+            "probe at most",
+            limits::PROBE_SLOWEST,
+            "the longest pause between them",
+        ),
+        (
+            "shift",
+            limits::SHIFT_LIMIT,
+            "for the router to run a new table",
+        ),
+        (
+            "hold",
+            limits::HOLD_LIMIT,
+            "the router holds requests while a service is replaced",
+        ),
+        (
+            "drain",
+            limits::DRAIN_LIMIT,
+            "for requests of old processes to end (drain)",
+        ),
+        (
+            "warm",
+            limits::WARM_LIMIT,
+            "old processes stay for a quick rollback",
+        ),
+        ("back", limits::BACK_STEP_LIMIT, "each step of going back"),
+        (
+            "stop",
+            limits::STOP_GRACE,
+            "from SIGTERM to SIGKILL (termination.grace)",
+        ),
+        (
+            "health",
+            limits::HEALTH_TIMEOUT,
+            "one question to a process (health.timeout)",
+        ),
+        (
+            "request",
+            limits::REQUEST_TIMEOUT,
+            "for a byte of a process (timeout)",
+        ),
+        (
+            "build",
+            of(BUILD_LIMIT),
+            "the build command; then it is ended and the build failed",
+        ),
+        (
+            "attach",
+            limits::ATTACH_LIMIT,
+            "for a client to come to its session",
+        ),
+        (
+            "one-off",
+            limits::ONE_OFF_LIMIT,
+            "a process of `hoist run`; then it is ended",
+        ),
+        (
+            "log age",
+            of(LOG_AGE_MAX),
+            "lines of an app that are older go",
+        ),
+    ]
+}
+
+fn counts() -> Vec<(&'static str, u64, &'static str)> {
+    vec![
+        (
+            "exits",
+            u64::from(limits::EXITS_BEFORE_READY_MAX),
+            "exits before ready end a promotion",
+        ),
+        (
+            "size",
+            u64::from(limits::COUNT_MAX),
+            "processes of a service",
+        ),
+        (
+            "sessions",
+            limits::SESSIONS_MAX as u64,
+            "clients that are attached at once",
+        ),
+        (
+            "one-offs",
+            limits::ONE_OFFS_MAX as u64,
+            "processes of `hoist run` at once",
+        ),
+    ]
+}
+
+fn sizes() -> Vec<(&'static str, u64, &'static str)> {
+    vec![
+        ("source", SOURCE_BYTES_MAX, "an upload"),
+        ("log", LOG_BYTES_MAX, "lines of an app; the oldest go first"),
+        (
+            "process log",
+            PROCESS_LOG_BYTES_MAX,
+            "lines of one process; the oldest go first",
+        ),
+    ]
+}
