@@ -30,6 +30,7 @@ pub(super) fn find(config: &LocalConfig, layout: &Layout) -> io::Result<Found> {
     if config.ceiling == Ceiling::Everything {
         found.plan.controllers = Hierarchies::of_this_machine()?.controllers();
     }
+    found.plan.counted &= found.plan.controllers.pids.is_none();
     if !found.plan.mount {
         found.plan.overlay = false;
     }
@@ -267,6 +268,14 @@ pub(super) fn describe(found: &Found, config: &LocalConfig) -> Capabilities {
             None => "no cgroup that we may write to".to_owned(),
         },
     };
+    let pids = match controller("pids", &plan.controllers.pids) {
+        Isolation { kind, .. } if plan.counted => Isolation {
+            kind,
+            present: true,
+            by: "counted by the user namespace".to_owned(),
+        },
+        found => found,
+    };
     let user = Isolation {
         kind: "user",
         present: found.other_user,
@@ -299,7 +308,7 @@ pub(super) fn describe(found: &Found, config: &LocalConfig) -> Capabilities {
             user,
             controller("memory", &plan.controllers.memory),
             controller("cpu", &plan.controllers.cpu),
-            controller("pids", &plan.controllers.pids),
+            pids,
             layer,
             Isolation {
                 kind: "network",

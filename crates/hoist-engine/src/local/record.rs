@@ -78,6 +78,9 @@ pub(crate) struct Plan {
     pub(crate) own_proc: bool,
     /// The writable layer is an overlay; else a copy of the slug.
     pub(crate) overlay: bool,
+    /// Processes are counted by the user namespace, where no cgroup does.
+    #[serde(default)]
+    pub(crate) counted: bool,
     pub(crate) controllers: Controllers,
 }
 

@@ -134,6 +134,7 @@ pub(super) struct Audience {
     size: watch::Sender<TerminalSize>,
     /// Whether resizing means anything.
     terminal: bool,
+    signal: watch::Sender<Option<i32>>,
 }
 
 /// Makes streams. Needs a runtime.
@@ -144,10 +145,7 @@ pub(super) fn set(streams: Streams) -> (Stage, Audience) {
     match streams {
         Streams::Pipes => {
             let (cried, errors) = duplex(ROOM);
-            let (never, signals) = watch::channel(None);
-            work.spawn(async move {
-                never.closed().await;
-            });
+            let (signal, signals) = watch::channel(None);
             let stage = Stage {
                 input: BufReader::new(heard),
                 output: said,
@@ -162,6 +160,7 @@ pub(super) fn set(streams: Streams) -> (Stage, Audience) {
                 errors: Some(Box::new(errors)),
                 size: watch::Sender::new(TerminalSize::new(0, 0)),
                 terminal: false,
+                signal,
             };
             (stage, audience)
         }
@@ -171,7 +170,7 @@ pub(super) fn set(streams: Streams) -> (Stage, Audience) {
             let (typed, read) = duplex(ROOM);
             let (held, dropped) = watch::channel(());
             let held = Arc::new(held);
-            work.spawn(terminal(heard, typed, signal, dropped));
+            work.spawn(terminal(heard, typed, signal.clone(), dropped));
             let stage = Stage {
                 input: BufReader::new(read),
                 output: said,
@@ -186,6 +185,7 @@ pub(super) fn set(streams: Streams) -> (Stage, Audience) {
                 errors: None,
                 size,
                 terminal: true,
+                signal,
             };
             (stage, audience)
         }
@@ -270,6 +270,7 @@ pub(super) struct Attended {
 struct Control {
     size: watch::Sender<TerminalSize>,
     terminal: bool,
+    signal: watch::Sender<Option<i32>>,
     attended: Attended,
 }
 
@@ -279,6 +280,7 @@ impl Audience {
         let control = Control {
             size: self.size,
             terminal: self.terminal,
+            signal: self.signal,
             attended,
         };
         Session {
@@ -306,6 +308,11 @@ impl SessionControl for Control {
             .ok()
             .and_then(|exit| *exit)
             .ok_or(EngineError::NotFound)
+    }
+
+    async fn interrupt(&self) -> Result<(), EngineError> {
+        self.signal.send_replace(Some(INTERRUPT));
+        Ok(())
     }
 
     async fn stop(&self) -> Result<(), EngineError> {

@@ -55,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         a_terminal_has_the_size_it_is_given,
         a_resized_terminal_is_noticed,
         ctrl_c_is_a_signal,
+        a_session_is_interrupted,
         ctrl_d_ends_the_input_of_a_terminal,
         last_words_wait_for_who_attends,
         a_dropped_session_ends_its_process,

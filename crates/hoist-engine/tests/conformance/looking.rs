@@ -1,6 +1,7 @@
 //! Words for cases: specifications, waiting until something is seen, reading logs.
 
-use std::path::PathBuf;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,15 @@ pub(crate) fn slot(id: &WorkloadId, slot: Slot) -> SlotId {
         workload: id.clone(),
         slot,
     }
+}
+
+/// A one-off's name, its own in each directory: a process id is one of the whole machine.
+pub(crate) fn one_off(dir: &Path, number: u8) -> TaskId {
+    let mut hasher = std::hash::DefaultHasher::new();
+    dir.hash(&mut hasher);
+    let mut bytes = [number; 6];
+    bytes[1..].copy_from_slice(&hasher.finish().to_ne_bytes()[..5]);
+    TaskId::OneOff("hello".parse().unwrap(), ProcessId::from_random(bytes))
 }
 
 pub(crate) fn process(bench: &dyn Bench, token: &str, script: &str) -> ProcessSpec {

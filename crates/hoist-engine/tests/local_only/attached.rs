@@ -5,10 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hoist_core::id::ProcessId;
 use hoist_core::model::ExitCause;
 use hoist_engine::local::{Ceiling, state_dir_of};
-use hoist_engine::{Beside, EngineError, ExecSpec, Streams, TaskId, TerminalSize};
+use hoist_engine::{Beside, EngineError, ExecSpec, Streams, TerminalSize};
 use libtest_mimic::Trial;
 use tokio::io::AsyncReadExt as _;
 
@@ -37,10 +36,6 @@ pub(super) fn all() -> Vec<Trial> {
         ),
         trial("one_offs_are_measured", one_offs_are_measured),
     ]
-}
-
-fn one_off() -> TaskId {
-    TaskId::OneOff("hello".parse().unwrap(), ProcessId::from_random([7; 6]))
 }
 
 async fn host(bench: &LocalBench) -> Beside {
@@ -140,7 +135,7 @@ pub(crate) fn rack(dir: &Path) -> ! {
         let token = dir.file_name().unwrap().to_str().unwrap();
         let beside = host(&bench).await;
         let terminal = Streams::Terminal(TerminalSize::new(80, 24));
-        let mut spec = task(&bench, &one_off(), "");
+        let mut spec = task(&bench, &one_off(dir, 7), "");
         spec.process.argv = bench.command(token, "say up; idle");
         let engine = bench.engine();
         let mut sessions = vec![engine.run_attached(&spec, terminal).await.unwrap()];
@@ -180,13 +175,17 @@ async fn a_rack_that_is_killed_takes_commands_along(mut bench: LocalBench) {
     bench.engine = None;
     bench.deep = Some(dir.join("data"));
     bench.reopen();
-    let exit = ended(&bench, &one_off()).await;
+    let exit = ended(&bench, &one_off(&dir, 7)).await;
     assert_eq!((exit.code, exit.signal), (129, Some(1)));
     running(&bench, &slot(&workload("web", 1), 1)).await;
 }
 
 async fn one_offs_are_measured(bench: LocalBench) {
-    let spec = task(&bench, &one_off(), "flood 20000; cry up; line");
+    let spec = task(
+        &bench,
+        &one_off(bench.dir(), 7),
+        "flood 20000; cry up; line",
+    );
     let session = bench.engine().run_attached(&spec, Streams::Pipes).await;
     let mut session = session.unwrap();
     let mut up = [0; 3];
@@ -197,14 +196,14 @@ async fn one_offs_are_measured(bench: LocalBench) {
         .read_exact(&mut up)
         .await
         .unwrap();
-    let usage = bench.engine().task_usage().await.unwrap()[&one_off()];
+    let usage = bench.engine().task_usage().await.unwrap()[&one_off(bench.dir(), 7)];
     assert!(usage.cpu_nanos > 1_000_000, "{usage:?}");
     assert!(
         (100_000..1_000_000_000).contains(&usage.memory_bytes),
         "{usage:?}"
     );
     drop(session);
-    ended(&bench, &one_off()).await;
+    ended(&bench, &one_off(bench.dir(), 7)).await;
     assert!(bench.engine().task_usage().await.unwrap().is_empty());
     let again = bench.engine().run_attached(&spec, Streams::Pipes).await;
     assert!(matches!(again, Err(EngineError::Refused { .. })));

@@ -281,6 +281,10 @@ pub(super) fn execute<const N: usize>(
         let files = files.min(FILES_MAX);
         setrlimit(Resource::RLIMIT_NOFILE, files, files).map_err(Fault::of("limit open files"))?;
         setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Fault::of("limit core files"))?;
+        if spec.plan.counted {
+            let most = spec.pids_max;
+            setrlimit(Resource::RLIMIT_NPROC, most, most).map_err(Fault::of("limit processes"))?;
+        }
         sys::default_signals();
         SigSet::empty()
             .thread_set_mask()

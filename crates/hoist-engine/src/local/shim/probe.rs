@@ -58,10 +58,11 @@ fn probe(draft: &Spec) -> Found {
     namespaces(&mut found);
     let other_user = draft.uid.is_some() && !found.plan.user;
     let mut last = String::new();
-    for (plan, other_user) in candidates(&found.plan, other_user) {
+    for (mut plan, other_user) in candidates(&found.plan, other_user) {
         match trial(draft, &plan, other_user) {
             Ok(()) => {
                 explain(&mut found, &plan, other_user, &last);
+                plan.counted = plan.user && counts(draft, &plan);
                 found.plan = plan;
                 found.other_user = other_user;
                 return found;
@@ -170,6 +171,27 @@ fn trial(draft: &Spec, plan: &Plan, other_user: bool) -> Result<(), String> {
     let outcome = run().unwrap_or_else(|fault| Err(fault.to_string()));
     let _ = super::layer::discard();
     outcome
+}
+
+/// Whether the limit on a user's processes is one of each user namespace, and so of each app.
+///
+/// Older kernels count all that the user has, wherever it is: this machine's rack alone is more than the larger limit here.
+fn counts(draft: &Spec, plan: &Plan) -> bool {
+    let forks = |most: u64| {
+        let spec = Spec {
+            argv: ["/bin/sh", "-c", "/bin/true; exit 0"]
+                .map(str::to_owned)
+                .into(),
+            pids_max: most,
+            ..draft.clone()
+        };
+        let plan = Plan {
+            counted: true,
+            ..plan.clone()
+        };
+        trial(&spec, &plan, false).is_ok()
+    };
+    forks(3) && !forks(1)
 }
 
 /// Adds why the plan that works is less than what seemed possible.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hoist_core::id::{ProcessId, SlotId};
+use hoist_core::id::SlotId;
 use hoist_core::model::{Exit, ExitCause, Process, ProcessState};
 use hoist_engine::{
     Beside, EngineError, ExecSpec, RestartPolicy, Secret, Session, Streams, TaskId, TerminalSize,
@@ -17,13 +17,6 @@ const CTRL_D: u8 = 4;
 
 pub(super) fn terminal(columns: u16, rows: u16) -> Streams {
     Streams::Terminal(TerminalSize::new(columns, rows))
-}
-
-pub(super) fn one_off(number: u8) -> TaskId {
-    TaskId::OneOff(
-        "hello".parse().unwrap(),
-        ProcessId::from_random([number; 6]),
-    )
 }
 
 /// Runs a script as an attached task.
@@ -97,7 +90,13 @@ pub(super) async fn attached_bytes_pass_as_they_are(bench: &mut dyn Bench) {
     let all: Vec<u8> = (0..=255).cycle().take(300_000).collect();
     let (beside, _) = host(bench).await;
     let sessions = [
-        attend(bench, &one_off(1), "echo; exit 5", Streams::Pipes).await,
+        attend(
+            bench,
+            &one_off(bench.dir(), 1),
+            "echo; exit 5",
+            Streams::Pipes,
+        )
+        .await,
         exec(bench, &beside, "echo; exit 5", Streams::Pipes).await,
     ];
     for session in sessions {
@@ -119,11 +118,11 @@ pub(super) async fn attached_bytes_pass_as_they_are(bench: &mut dyn Bench) {
             (5, None, ExitCause::Own)
         );
     }
-    assert_eq!(ended(bench, &one_off(1)).await.code, 5);
+    assert_eq!(ended(bench, &one_off(bench.dir(), 1)).await.code, 5);
 }
 
 pub(super) async fn output_and_errors_stay_apart_and_out_of_the_log(bench: &mut dyn Bench) {
-    let id = one_off(1);
+    let id = one_off(bench.dir(), 1);
     let session = attend(bench, &id, "say out; cry err; say more", Streams::Pipes).await;
     let (output, errors, exit) = end(session).await;
     assert_eq!((&*output, &*errors, exit.code), ("out\nmore\n", "err\n", 0));
@@ -147,7 +146,10 @@ pub(super) async fn attached_exits_are_told(bench: &mut dyn Bench) {
     ];
     for (number, (script, code, signal)) in (1..).zip(scripts) {
         for streams in [Streams::Pipes, terminal(80, 24)] {
-            let id = one_off(number + if streams == Streams::Pipes { 0 } else { 100 });
+            let id = one_off(
+                bench.dir(),
+                number + if streams == Streams::Pipes { 0 } else { 100 },
+            );
             let sessions = [
                 attend(bench, &id, script, streams).await,
                 exec(bench, &beside, script, streams).await,
@@ -166,7 +168,7 @@ pub(super) async fn what_cannot_be_executed_says_so_to_the_caller(bench: &mut dy
     let (beside, _) = host(bench).await;
     let missing = vec!["/no/such/program".to_owned()];
     for (number, streams) in [(1, Streams::Pipes), (2, terminal(80, 24))] {
-        let mut spec = task(bench, &one_off(number), "");
+        let mut spec = task(bench, &one_off(bench.dir(), number), "");
         spec.process.argv = missing.clone();
         let sessions = [
             bench.engine().run_attached(&spec, streams).await.unwrap(),
@@ -217,7 +219,7 @@ pub(super) async fn a_terminal_has_the_size_it_is_given(bench: &mut dyn Bench) {
     ];
     for (number, (streams, wanted)) in (1..).zip(cases) {
         let sessions = [
-            attend(bench, &one_off(number), "tty", streams).await,
+            attend(bench, &one_off(bench.dir(), number), "tty", streams).await,
             exec(bench, &beside, "tty", streams).await,
         ];
         for session in sessions {
@@ -230,7 +232,13 @@ pub(super) async fn a_terminal_has_the_size_it_is_given(bench: &mut dyn Bench) {
 pub(super) async fn a_resized_terminal_is_noticed(bench: &mut dyn Bench) {
     let (beside, _) = host(bench).await;
     let sessions = [
-        attend(bench, &one_off(1), "tty; resized", terminal(80, 24)).await,
+        attend(
+            bench,
+            &one_off(bench.dir(), 1),
+            "tty; resized",
+            terminal(80, 24),
+        )
+        .await,
         exec(bench, &beside, "tty; resized", terminal(80, 24)).await,
     ];
     for mut session in sessions {
@@ -240,7 +248,7 @@ pub(super) async fn a_resized_terminal_is_noticed(bench: &mut dyn Bench) {
         let (_, _, exit) = end(session).await;
         assert_eq!(exit.code, 0);
     }
-    let session = attend(bench, &one_off(2), "exit 0", Streams::Pipes).await;
+    let session = attend(bench, &one_off(bench.dir(), 2), "exit 0", Streams::Pipes).await;
     session.control.resize(TerminalSize::new(132, 50)).unwrap();
     end(session).await;
 }
@@ -248,7 +256,13 @@ pub(super) async fn a_resized_terminal_is_noticed(bench: &mut dyn Bench) {
 pub(super) async fn ctrl_c_is_a_signal(bench: &mut dyn Bench) {
     let (beside, _) = host(bench).await;
     let sessions = [
-        attend(bench, &one_off(1), "say up; idle", terminal(80, 24)).await,
+        attend(
+            bench,
+            &one_off(bench.dir(), 1),
+            "say up; idle",
+            terminal(80, 24),
+        )
+        .await,
         exec(bench, &beside, "say up; idle", terminal(80, 24)).await,
     ];
     for mut session in sessions {
@@ -257,7 +271,7 @@ pub(super) async fn ctrl_c_is_a_signal(bench: &mut dyn Bench) {
         let (_, _, exit) = end(session).await;
         assert_eq!((exit.code, exit.signal), (130, Some(2)));
     }
-    let pipes = attend(bench, &one_off(2), "echo", Streams::Pipes).await;
+    let pipes = attend(bench, &one_off(bench.dir(), 2), "echo", Streams::Pipes).await;
     let Session {
         mut input,
         mut output,
@@ -270,11 +284,28 @@ pub(super) async fn ctrl_c_is_a_signal(bench: &mut dyn Bench) {
     assert_eq!(back, [CTRL_C]);
 }
 
+pub(super) async fn a_session_is_interrupted(bench: &mut dyn Bench) {
+    let (beside, _) = host(bench).await;
+    for (number, streams) in [(1, Streams::Pipes), (2, terminal(80, 24))] {
+        let id = one_off(bench.dir(), number);
+        let sessions = [
+            attend(bench, &id, "say up; idle", streams).await,
+            exec(bench, &beside, "say up; idle", streams).await,
+        ];
+        for mut session in sessions {
+            hear(&mut session, "up").await;
+            session.control.interrupt().await.unwrap();
+            let (_, _, exit) = end(session).await;
+            assert_eq!((exit.code, exit.signal), (130, Some(2)));
+        }
+    }
+}
+
 pub(super) async fn ctrl_d_ends_the_input_of_a_terminal(bench: &mut dyn Bench) {
     let (beside, _) = host(bench).await;
     let script = "line; echo; say after";
     let sessions = [
-        attend(bench, &one_off(1), script, terminal(80, 24)).await,
+        attend(bench, &one_off(bench.dir(), 1), script, terminal(80, 24)).await,
         exec(bench, &beside, script, terminal(80, 24)).await,
     ];
     for mut session in sessions {
@@ -298,7 +329,7 @@ pub(super) async fn last_words_wait_for_who_attends(bench: &mut dyn Bench) {
         };
         let script = "flood 200; exit 4";
         let sessions = [
-            attend(bench, &one_off(number), script, streams).await,
+            attend(bench, &one_off(bench.dir(), number), script, streams).await,
             exec(bench, &beside, script, streams).await,
         ];
         for session in sessions {
@@ -322,14 +353,26 @@ pub(super) async fn a_dropped_session_ends_its_process(bench: &mut dyn Bench) {
         drop(session);
         dead(bench, &token).await;
     }
-    let mut session = attend(bench, &one_off(1), "say up; idle", terminal(80, 24)).await;
+    let mut session = attend(
+        bench,
+        &one_off(bench.dir(), 1),
+        "say up; idle",
+        terminal(80, 24),
+    )
+    .await;
     hear(&mut session, "up").await;
     drop(session);
-    let exit = ended(bench, &one_off(1)).await;
+    let exit = ended(bench, &one_off(bench.dir(), 1)).await;
     assert_eq!((exit.code, exit.signal), (129, Some(1)));
-    let session = attend(bench, &one_off(2), "echo; exit 3", Streams::Pipes).await;
+    let session = attend(
+        bench,
+        &one_off(bench.dir(), 2),
+        "echo; exit 3",
+        Streams::Pipes,
+    )
+    .await;
     drop(session);
-    assert_eq!(ended(bench, &one_off(2)).await.code, 3);
+    assert_eq!(ended(bench, &one_off(bench.dir(), 2)).await.code, 3);
     let Beside::Slot(id) = beside else {
         unreachable!()
     };
@@ -340,7 +383,13 @@ pub(super) async fn a_session_is_stopped(bench: &mut dyn Bench) {
     let (beside, _) = host(bench).await;
     for (number, streams) in [(1, Streams::Pipes), (2, terminal(80, 24))] {
         let sessions = [
-            attend(bench, &one_off(number), "say up; idle", streams).await,
+            attend(
+                bench,
+                &one_off(bench.dir(), number),
+                "say up; idle",
+                streams,
+            )
+            .await,
             exec(bench, &beside, "say up; idle", streams).await,
         ];
         for mut session in sessions {
@@ -357,7 +406,7 @@ pub(super) async fn a_session_is_stopped(bench: &mut dyn Bench) {
             }
         }
     }
-    let mut spec = task(bench, &one_off(3), "stubborn; say up; idle");
+    let mut spec = task(bench, &one_off(bench.dir(), 3), "stubborn; say up; idle");
     spec.process.stop_grace = Duration::from_millis(300);
     let mut session = bench
         .engine()
@@ -365,14 +414,18 @@ pub(super) async fn a_session_is_stopped(bench: &mut dyn Bench) {
         .await
         .unwrap();
     hear(&mut session, "up").await;
-    bench.engine().stop_task(&one_off(3)).await.unwrap();
+    bench
+        .engine()
+        .stop_task(&one_off(bench.dir(), 3))
+        .await
+        .unwrap();
     let (_, _, exit) = end(session).await;
     assert_eq!((exit.code, exit.signal), (137, Some(9)));
 }
 
 pub(super) async fn an_attached_task_runs_once_for_ever(bench: &mut dyn Bench) {
-    let id = one_off(1);
-    let session = attend(bench, &id, "line; exit 2", Streams::Pipes).await;
+    let id = one_off(bench.dir(), 1);
+    let session = attend(bench, &id, "echo; exit 2", Streams::Pipes).await;
     let spec = task(bench, &id, "exit 0");
     for _ in 0..2 {
         let again = bench.engine().run_attached(&spec, Streams::Pipes).await;
@@ -389,7 +442,7 @@ pub(super) async fn an_attached_task_runs_once_for_ever(bench: &mut dyn Bench) {
 }
 
 pub(super) async fn an_attached_task_ends_at_its_limit(bench: &mut dyn Bench) {
-    let mut spec = task(bench, &one_off(1), "stubborn; idle");
+    let mut spec = task(bench, &one_off(bench.dir(), 1), "stubborn; idle");
     spec.limit = Duration::from_millis(500);
     let session = bench
         .engine()
@@ -419,16 +472,16 @@ pub(super) async fn a_command_beside_nothing_is_not_found(bench: &mut dyn Bench)
     let argv = bench.command(&token(), "exit 0");
     let absent = [
         Beside::Slot(slot(&workload("web", 1), 1)),
-        Beside::Task(one_off(1)),
+        Beside::Task(one_off(bench.dir(), 1)),
     ];
     for beside in absent {
         let spec = command(argv.clone());
         let found = bench.engine().exec(&beside, &spec, Streams::Pipes).await;
         assert!(matches!(found, Err(EngineError::NotFound)));
     }
-    end(attend(bench, &one_off(2), "exit 0", Streams::Pipes).await).await;
-    ended(bench, &one_off(2)).await;
-    let beside = Beside::Task(one_off(2));
+    end(attend(bench, &one_off(bench.dir(), 2), "exit 0", Streams::Pipes).await).await;
+    ended(bench, &one_off(bench.dir(), 2)).await;
+    let beside = Beside::Task(one_off(bench.dir(), 2));
     let found = bench
         .engine()
         .exec(&beside, &command(argv), Streams::Pipes)
@@ -437,9 +490,15 @@ pub(super) async fn a_command_beside_nothing_is_not_found(bench: &mut dyn Bench)
 }
 
 pub(super) async fn a_command_runs_beside_a_one_off(bench: &mut dyn Bench) {
-    let mut one = attend(bench, &one_off(1), "say up; line", Streams::Pipes).await;
+    let mut one = attend(
+        bench,
+        &one_off(bench.dir(), 1),
+        "say up; line",
+        Streams::Pipes,
+    )
+    .await;
     hear(&mut one, "up").await;
-    let beside = Beside::Task(one_off(1));
+    let beside = Beside::Task(one_off(bench.dir(), 1));
     let (output, _, _) = end(exec(bench, &beside, "print APP", Streams::Pipes).await).await;
     assert_eq!(output, "hello\n");
     one.input.write_all(b"bye\n").await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hoist_core::model::{ExitCause, Process, ProcessState};
 use hoist_engine::{Beside, RestartPolicy, Streams};
 
-use super::attached::{attend, command, end, exec, hear, one_off, terminal};
+use super::attached::{attend, command, end, exec, hear, terminal};
 use crate::conformance::Bench;
 use crate::conformance::looking::*;
 
@@ -62,7 +62,7 @@ pub(super) async fn a_terminal_has_a_name(bench: &mut dyn Bench) {
     let by_name =
         "tty; echo by name > $(tty); echo by control > /dev/tty; ps >/dev/null 2>&1; stty -a";
     let said = [ask(bench, &beside, by_name, terminal(80, 24)).await, {
-        let mut spec = task(bench, &one_off(1), "");
+        let mut spec = task(bench, &one_off(bench.dir(), 1), "");
         spec.process.argv = shell(by_name);
         let session = bench.engine().run_attached(&spec, terminal(80, 24)).await;
         end(session.unwrap()).await.0
@@ -175,7 +175,7 @@ pub(super) async fn a_command_shares_the_limits_of_its_process(bench: &mut dyn B
     let session = exec(bench, &beside, "eat", Streams::Pipes).await;
     let (_, _, exit) = end(session).await;
     assert_eq!((exit.code, exit.cause), (137, ExitCause::OutOfMemory));
-    let mut spec = task(bench, &one_off(1), "eat");
+    let mut spec = task(bench, &one_off(bench.dir(), 1), "eat");
     spec.process.memory_bytes = 48 << 20;
     let session = bench.engine().run_attached(&spec, Streams::Pipes).await;
     let (_, _, exit) = end(session.unwrap()).await;
@@ -187,7 +187,7 @@ pub(super) async fn a_command_shares_the_limits_of_its_process(bench: &mut dyn B
 pub(super) async fn a_shell_controls_its_jobs(bench: &mut dyn Bench) {
     use tokio::io::AsyncWriteExt as _;
 
-    let mut spec = task(bench, &one_off(1), "");
+    let mut spec = task(bench, &one_off(bench.dir(), 1), "");
     spec.process.argv = ["/bin/sh", "-i"].map(str::to_owned).into();
     spec.process
         .env
@@ -209,6 +209,6 @@ pub(super) async fn a_shell_controls_its_jobs(bench: &mut dyn Bench) {
     assert!(output.contains("st42ill"), "{output}");
     assert!(!output.contains("job control"), "{output}");
     assert_eq!(exit.code, 9);
-    let session = attend(bench, &one_off(2), "exit 0", Streams::Pipes).await;
+    let session = attend(bench, &one_off(bench.dir(), 2), "exit 0", Streams::Pipes).await;
     end(session).await;
 }

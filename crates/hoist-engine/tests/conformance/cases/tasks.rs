@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hoist_core::id::{BuildId, ProcessId, Version};
+use hoist_core::id::{BuildId, Version};
 use hoist_core::model::ExitCause;
 use hoist_engine::{EngineError, TaskId};
 
@@ -47,7 +47,7 @@ pub(super) async fn a_task_ends_at_its_limit(bench: &mut dyn Bench) {
 }
 
 pub(super) async fn a_task_is_stopped_and_forgotten(bench: &mut dyn Bench) {
-    let id = TaskId::OneOff("hello".parse().unwrap(), ProcessId::from_random([8; 6]));
+    let id = one_off(bench.dir(), 8);
     let spec = task(bench, &id, "say up; idle");
     bench.engine().run(&spec).await.unwrap();
     let process = until(bench, "the task", |seen| {
