@@ -6,13 +6,16 @@ mod backup;
 mod bad_input;
 mod building;
 mod deploying;
+mod everyday;
 mod examples;
 mod going_back;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod isolation;
 mod looking;
+mod running;
 mod soaks;
+mod standing;
 mod unchanged;
 
 use std::path::{Path, PathBuf};
@@ -43,12 +46,15 @@ fn main() -> ExitCode {
         ("building", building::STORIES),
         ("backup", backup::STORIES),
         ("deploying", deploying::STORIES),
+        ("everyday", everyday::STORIES),
         ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),
         ("isolation", isolation::STORIES),
         ("looking", looking::STORIES),
+        ("running", running::STORIES),
         ("bad_input", bad_input::STORIES),
         ("soaks", soaks::STORIES),
+        ("standing", standing::STORIES),
         ("unchanged", unchanged::STORIES),
     ];
     let mut trials = Vec::new();
