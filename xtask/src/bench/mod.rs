@@ -7,6 +7,7 @@ mod deploy;
 mod reboot;
 mod rest;
 mod router;
+mod run;
 mod soak;
 mod up;
 mod upload;
@@ -47,6 +48,11 @@ const BENCHES: &[Bench] = &[
         name: "deploy",
         title: "Deploy, switch and rollback",
         run: deploy::run,
+    },
+    Bench {
+        name: "run",
+        title: "Run: its start, a keystroke, a gigabyte",
+        run: run::run,
     },
     Bench {
         name: "rest",
