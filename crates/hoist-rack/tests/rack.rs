@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hoist_core::id::{AppName, ReleaseId, ServiceName};
-use hoist_core::model::{Cancel, PromotionKind};
+use hoist_core::model::{Cancel, Life, PromotionKind};
 use hoist_core::plan::Scaling;
 use hoist_engine::sim::SimEngine;
 use hoist_rack::commands::{Actor, BuildRequest, IfBusy, PromoteRequest, ScaleWish};
@@ -496,6 +496,36 @@ async fn stop_start_scale_and_delete() {
     until(|| async { rack.app(&app).is_err() }).await;
     until(|| async { !rack.layout.app(&app).exists() }).await;
     until(|| async { world.get("shop.localhost").await == 404 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rack_that_crashes_anywhere_in_a_renewal_ends_it() {
+    let mut world = World::new().await;
+    let app = created(&world).await;
+    let release = world.build(&app, &web("wait 60; serve")).await;
+    world.promote(&app, &release).await;
+    for pause in [0, 5, 20, 60, 150] {
+        let before = lives(world.rack(), &app).await;
+        let id = before[0].process.to_string();
+        let stopping = world.rack().stop_process(&app, &id, &actor()).await;
+        stopping.expect("it is stopped");
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        world.crash().await;
+        let rack = world.rack();
+        until(|| async {
+            let entry = rack.app(&app).expect("the app");
+            entry.app.renewals.is_empty() && ready(rack, &app).await == 1
+        })
+        .await;
+        assert_ne!(lives(rack, &app).await, before, "after {pause} ms");
+        assert_eq!(world.get("shop.localhost").await, 200);
+        assert_eq!(world.active(&app), Some(release.clone()));
+    }
+}
+
+async fn lives(rack: &Rack, app: &AppName) -> Vec<Life> {
+    let processes = rack.processes(app).await.expect("processes");
+    processes.iter().map(|view| view.process.life()).collect()
 }
 
 fn sized(sizes: BTreeMap<ServiceName, u16>) -> ScaleWish {
