@@ -90,6 +90,11 @@ const BENCHES: &[Bench] = &[
         run: soak::changes,
     },
     Bench {
+        name: "standing",
+        title: "Scalings and restarts under load",
+        run: soak::standing,
+    },
+    Bench {
         name: "kill",
         title: "Deaths of the rack under load",
         run: soak::kills,
