@@ -87,7 +87,7 @@ pub struct Service {
     /// Where it is reached.
     pub url: Option<String>,
     /// Who says how many.
-    #[serde(default)]
+    #[serde(default = "manifest")]
     pub owner: Owner,
     /// How many the active release's manifest says; null before the first deploy.
     #[serde(default)]
@@ -96,13 +96,13 @@ pub struct Service {
     #[serde(default)]
     pub cpu_millicores: u32,
     /// Who says so.
-    #[serde(default)]
+    #[serde(default = "manifest")]
     pub cpu_owner: Owner,
     /// The memory limit of each process in bytes; 0 when unlimited.
     #[serde(default)]
     pub memory_bytes: u64,
     /// Who says so.
-    #[serde(default)]
+    #[serde(default = "manifest")]
     pub memory_owner: Owner,
     /// The latest change of its size, when there was one.
     #[serde(default)]
@@ -119,10 +119,8 @@ words! {
     }
 }
 
-impl Default for Owner {
-    fn default() -> Self {
-        Self::Manifest
-    }
+fn manifest() -> Owner {
+    Owner::Manifest
 }
 
 /// A change of a service's size while its release stays.
@@ -176,7 +174,7 @@ pub struct Scaled {
     /// Always null: all services fit on one page.
     pub next: Option<String>,
     /// When it takes effect.
-    #[serde(default)]
+    #[serde(default = "now")]
     pub effect: ScaleEffect,
     /// The promotion that restarts what serves with other limits, where that is due.
     #[serde(default)]
@@ -195,10 +193,8 @@ words! {
     }
 }
 
-impl Default for ScaleEffect {
-    fn default() -> Self {
-        Self::Now
-    }
+fn now() -> ScaleEffect {
+    ScaleEffect::Now
 }
 
 /// What to restart.
