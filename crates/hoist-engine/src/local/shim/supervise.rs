@@ -490,6 +490,12 @@ impl Supervisor {
     /// Leaves nothing but the record, and lets go of the lock before the last hint: a rack that looks then sees the end.
     fn end(mut self) {
         self.state.shim = None;
+        if self.spec.attached.is_some()
+            && record::write(Path::new(STATE), &self.state, false).is_ok()
+        {
+            // Somebody waits for the exit, and the disk can be slow.
+            hint();
+        }
         for _ in 0..LAST_WORDS {
             let durable = !self.spec.restart;
             self.unwritten = record::write(Path::new(STATE), &self.state, durable).is_err();
