@@ -24,6 +24,10 @@ pub(crate) const STORIES: &[Story] = &[
     ),
     ("a_cache_per_app", a_cache_per_app),
     ("app_json_beside_a_procfile", app_json_beside_a_procfile),
+    (
+        "the_release_command_runs_as_web_does",
+        the_release_command_runs_as_web_does,
+    ),
     ("a_build_prints_without_end", a_build_prints_without_end),
     ("a_build_forks_without_end", a_build_forks_without_end),
 ];
@@ -206,24 +210,23 @@ fn a_missing_runtime_is_named() -> Result<()> {
         dirs.iter().any(|dir| Path::new(dir).join(program).exists())
     };
     let known = [
-        ("go", "go.mod", "module x\n", "golang-go"),
-        ("ruby", "Gemfile", "", "ruby"),
-        ("cargo", "Cargo.toml", "[package]\nname = \"x\"\n", "cargo"),
+        ("go", "go.mod", "module x\n", "apt-get install golang-go"),
+        ("ruby", "Gemfile", "", "apt-get install ruby"),
+        ("pnpm", "pnpm-lock.yaml", "", "npm install -g pnpm"),
+        ("yarn", "yarn.lock", "", "npm install -g yarn"),
     ];
-    let Some((program, file, text, package)) = known.into_iter().find(|known| !there(known.0))
-    else {
-        return Err(Lacking("a machine without Go, Ruby or Rust").into());
+    let missing = known.into_iter().find(|known| !there(known.0));
+    let Some((program, file, text, install)) = missing else {
+        return Err(Lacking("a machine that lacks Go, Ruby, pnpm or Yarn").into());
     };
     let rack = rack()?;
     let source = Source::empty("shop")?;
     source.write("Procfile", "web: bin/x\n")?;
+    source.write("package.json", "{}")?;
     source.write(file, text)?;
-    let ran = rack.deploy(&source.dir())?;
-    let reason = format!("{program} is not on this machine: apt-get install {package}");
-    ran.expect(
-        1,
-        &[&format!("{file} is there"), &reason, "nothing changed"],
-    )?;
+    let reason = format!("{program} is not on this machine: {install}");
+    rack.deploy(&source.dir())?
+        .expect(1, &["detected ", &reason, "nothing changed"])?;
     Ok(())
 }
 
@@ -334,6 +337,55 @@ fn app_json_beside_a_procfile() -> Result<()> {
     Ok(())
 }
 
+/// Its env, user and limits are those of `web`; a restart does not run it again.
+fn the_release_command_runs_as_web_does() -> Result<()> {
+    let rack = rack()?;
+    let manifest = |release: &str| {
+        format!(
+            "release: {release}\nenvironment: [SHARED=1]\nservices:\n  first:\n    command: sleep 1000\n  web:\n    command: sh -c 'echo serving as $(id -u) $SHARED-$ONLY; exec ./app hello'\n    port: 3000\n    environment: [ONLY=web]\n    scale: {{memory: 64}}\n"
+        )
+    };
+    let source = Source::app(
+        "shop",
+        &manifest("echo migrating as $(id -u) $SHARED-$ONLY"),
+    )?;
+    rack.deployed(&source.dir())?;
+    let said = || Ok::<_, anyhow::Error>(rack.ok(&["logs", "-a", "shop", "--no-follow"])?.stdout);
+    let log = said()?;
+    let after = |word: &str| {
+        log.lines()
+            .find_map(|line| Some(line.split_once(word)?.1.to_owned()))
+    };
+    let (web, release) = (after("serving as "), after("migrating as "));
+    ensure!(
+        web.is_some() && web == release,
+        "{web:?} {release:?}\n{log}"
+    );
+    ensure!(web.is_some_and(|line| line.ends_with(" 1-web")));
+    rack.ok(&["restart", "-a", "shop"])?;
+    ensure!(said()?.matches("migrating as ").count() == 1, "{}", said()?);
+    if !has(&rack, "memory")? {
+        return Ok(());
+    }
+    source.manifest(&manifest(
+        r#"exec python3 -c 'print(len(b"x" * 200000000))'"#,
+    ))?;
+    let ran = rack.deploy(&source.dir())?;
+    ran.expect(4, &["release command", "memory"])?;
+    ensure!(rack.get(&source.host(), "/")?.status == 200);
+    Ok(())
+}
+
+/// Whether processes get a kind of isolation here.
+fn has(rack: &Rack, kind: &str) -> Result<bool> {
+    let doctor = rack.ok(&["doctor", "--json"])?.stdout;
+    let doctor: serde_json::Value = serde_json::from_str(&doctor)?;
+    let sections = doctor["sections"].as_array().context("no sections")?.iter();
+    let items = sections.flat_map(|section| section["items"].as_array().into_iter().flatten());
+    let mut items = items.filter(|item| item["name"] == kind);
+    Ok(items.any(|item| item["state"] == "ok"))
+}
+
 /// The most memory that the rack ever had, in kilobytes.
 fn peak_memory(rack: &Rack) -> Result<u64> {
     let pid = rack.pid().context("no rack")?;
@@ -374,12 +426,7 @@ fn a_build_prints_without_end() -> Result<()> {
 
 fn a_build_forks_without_end() -> Result<()> {
     let rack = rack()?;
-    let doctor = rack.ok(&["doctor", "--json"])?.stdout;
-    let doctor: serde_json::Value = serde_json::from_str(&doctor)?;
-    let sections = doctor["sections"].as_array().context("no sections")?.iter();
-    let items = sections.flat_map(|section| section["items"].as_array().into_iter().flatten());
-    let mut limited = items.filter(|item| item["name"] == "pids" && item["state"] == "ok");
-    if limited.next().is_none() {
+    if !has(&rack, "pids")? {
         return Err(Lacking("limits on the number of processes").into());
     }
     let good = Source::web("shop", "serve")?;

@@ -282,7 +282,10 @@ pub(super) const SCRIPTS: &[Key] = &[
 
 pub(super) const DOKKU_SCRIPTS: &[Key] = &[
     read("predeploy"),
-    later("postdeploy", NOT_RUN),
+    later(
+        "postdeploy",
+        "not run yet: `hoist run web 'CMD'` runs it once the release serves",
+    ),
     later("predestroy", NOT_RUN),
 ];
 
