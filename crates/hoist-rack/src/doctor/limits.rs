@@ -17,138 +17,131 @@ pub(super) fn items() -> Vec<DoctorItem> {
     let mut add = |name: &str, value: String, meaning: &str| {
         items.push(ok(name, format!("{value}: {meaning}")));
     };
-    for (name, limit, meaning) in times() {
+    for (name, limit, meaning) in TIMES {
         add(name, limit.to_string(), meaning);
     }
-    for (name, count, meaning) in counts() {
+    for (name, count, meaning) in COUNTS {
         add(name, count.to_string(), meaning);
     }
-    for (name, bytes, meaning) in sizes() {
+    for (name, bytes, meaning) in SIZES {
         add(name, format!("{} MB", bytes >> 20), meaning);
     }
     items
 }
 
-fn times() -> Vec<(&'static str, Millis, &'static str)> {
-    let of = |duration: Duration| Millis(duration.as_millis() as u64);
-    vec![
-        (
-            "promotion",
-            limits::PROMOTION_LIMIT,
-            "from its begin to the switch (--timeout)",
-        ),
-        (
-            "start",
-            limits::START_LIMIT,
-            "from a process's start to ready (health.grace)",
-        ),
-        (
-            "ready after",
-            limits::READY_AFTER,
-            "a process without a port runs so long to count as ready",
-        ),
-        (
-            "probe",
-            limits::PROBE_FIRST,
-            "the first pause between questions to a process that starts",
-        ),
-        (
-            "probe at most",
-            limits::PROBE_SLOWEST,
-            "the longest pause between them",
-        ),
-        (
-            "shift",
-            limits::SHIFT_LIMIT,
-            "for the router to run a new table",
-        ),
-        (
-            "hold",
-            limits::HOLD_LIMIT,
-            "the router holds requests while a service is replaced",
-        ),
-        (
-            "drain",
-            limits::DRAIN_LIMIT,
-            "for requests of old processes to end (drain)",
-        ),
-        (
-            "warm",
-            limits::WARM_LIMIT,
-            "old processes stay for a quick rollback",
-        ),
-        ("back", limits::BACK_STEP_LIMIT, "each step of going back"),
-        (
-            "stop",
-            limits::STOP_GRACE,
-            "from SIGTERM to SIGKILL (termination.grace)",
-        ),
-        (
-            "health",
-            limits::HEALTH_TIMEOUT,
-            "one question to a process (health.timeout)",
-        ),
-        (
-            "request",
-            limits::REQUEST_TIMEOUT,
-            "for a byte of a process (timeout)",
-        ),
-        (
-            "build",
-            of(BUILD_LIMIT),
-            "the build command; then it is ended and the build failed",
-        ),
-        (
-            "attach",
-            limits::ATTACH_LIMIT,
-            "for a client to come to its session",
-        ),
-        (
-            "one-off",
-            limits::ONE_OFF_LIMIT,
-            "a process of `hoist run`; then it is ended",
-        ),
-        (
-            "log age",
-            of(LOG_AGE_MAX),
-            "lines of an app that are older go",
-        ),
-    ]
+const fn of(duration: Duration) -> Millis {
+    Millis(duration.as_millis() as u64)
 }
 
-fn counts() -> Vec<(&'static str, u64, &'static str)> {
-    vec![
-        (
-            "exits",
-            u64::from(limits::EXITS_BEFORE_READY_MAX),
-            "exits before ready end a promotion",
-        ),
-        (
-            "size",
-            u64::from(limits::COUNT_MAX),
-            "processes of a service",
-        ),
-        (
-            "sessions",
-            limits::SESSIONS_MAX as u64,
-            "clients that are attached at once",
-        ),
-        (
-            "one-offs",
-            limits::ONE_OFFS_MAX as u64,
-            "processes of `hoist run` at once",
-        ),
-    ]
-}
+const TIMES: &[(&str, Millis, &str)] = &[
+    (
+        "promotion",
+        limits::PROMOTION_LIMIT,
+        "from its begin to the switch (--timeout)",
+    ),
+    (
+        "start",
+        limits::START_LIMIT,
+        "from a process's start to ready (health.grace)",
+    ),
+    (
+        "ready after",
+        limits::READY_AFTER,
+        "a process without a port runs so long to count as ready",
+    ),
+    (
+        "probe",
+        limits::PROBE_FIRST,
+        "the first pause between questions to a process that starts",
+    ),
+    (
+        "probe at most",
+        limits::PROBE_SLOWEST,
+        "the longest pause between them",
+    ),
+    (
+        "shift",
+        limits::SHIFT_LIMIT,
+        "for the router to run a new table",
+    ),
+    (
+        "hold",
+        limits::HOLD_LIMIT,
+        "the router holds requests while a service is replaced",
+    ),
+    (
+        "drain",
+        limits::DRAIN_LIMIT,
+        "for requests of old processes to end (drain)",
+    ),
+    (
+        "warm",
+        limits::WARM_LIMIT,
+        "old processes stay for a quick rollback",
+    ),
+    ("back", limits::BACK_STEP_LIMIT, "each step of going back"),
+    (
+        "stop",
+        limits::STOP_GRACE,
+        "from SIGTERM to SIGKILL (termination.grace)",
+    ),
+    (
+        "health",
+        limits::HEALTH_TIMEOUT,
+        "one question to a process (health.timeout)",
+    ),
+    (
+        "request",
+        limits::REQUEST_TIMEOUT,
+        "for a byte of a process (timeout)",
+    ),
+    (
+        "build",
+        of(BUILD_LIMIT),
+        "the build command; then it is ended and the build failed",
+    ),
+    (
+        "attach",
+        limits::ATTACH_LIMIT,
+        "for a client to come to its session",
+    ),
+    (
+        "one-off",
+        limits::ONE_OFF_LIMIT,
+        "a process of `hoist run`; then it is ended",
+    ),
+    (
+        "log age",
+        of(LOG_AGE_MAX),
+        "lines of an app that are older go",
+    ),
+];
 
-fn sizes() -> Vec<(&'static str, u64, &'static str)> {
-    vec![
-        ("source", SOURCE_BYTES_MAX, "an upload"),
-        ("log", LOG_BYTES_MAX, "lines of an app; the oldest go first"),
-        (
-            "process log",
-            PROCESS_LOG_BYTES_MAX,
-            "lines of one process; the oldest go first",
-        ),
-    ]
-}
+const COUNTS: &[(&str, u64, &str)] = &[
+    (
+        "exits",
+        limits::EXITS_BEFORE_READY_MAX as u64,
+        "exits before ready end a promotion",
+    ),
+    ("size", limits::COUNT_MAX as u64, "processes of a service"),
+    (
+        "sessions",
+        limits::SESSIONS_MAX as u64,
+        "clients that are attached at once",
+    ),
+    (
+        "one-offs",
+        limits::ONE_OFFS_MAX as u64,
+        "processes of `hoist run` at once",
+    ),
+];
+
+const SIZES: &[(&str, u64, &str)] = &[
+    ("source", SOURCE_BYTES_MAX, "an upload"),
+    ("log", LOG_BYTES_MAX, "lines of an app; the oldest go first"),
+    (
+        "process log",
+        PROCESS_LOG_BYTES_MAX,
+        "lines of one process; the oldest go first",
+    ),
+];
