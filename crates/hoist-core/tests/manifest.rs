@@ -90,8 +90,14 @@ fn every_example_is_an_app_whose_manifest_reads_without_a_warning() {
         if path.is_dir() {
             let name = path.file_name().unwrap().to_str().unwrap();
             name.parse::<hoist_core::id::AppName>().unwrap();
-            let text = std::fs::read_to_string(path.join("hoist.yml")).unwrap();
-            let (_, warnings) = manifest::read(Dialect::Hoist, name, &text).unwrap();
+            let files = Dialect::ALL.map(Dialect::file_name).into_iter();
+            let present = files.filter(|file| path.join(file).is_file());
+            let dialect = manifest::choose(present).unwrap();
+            let text = std::fs::read_to_string(path.join(dialect.file_name())).unwrap();
+            let (mut manifest, mut warnings) = manifest::read(dialect, name, &text).unwrap();
+            if let Ok(text) = std::fs::read_to_string(path.join(manifest::APP_JSON)) {
+                warnings.extend(manifest::read_app_json(&text, &mut manifest).unwrap());
+            }
             assert_eq!(warnings, [], "{name}");
             assert!(path.join("README.md").is_file(), "{name}");
             count += 1;

@@ -34,12 +34,11 @@ fn program(top: &Top) -> Option<String> {
         .unwrap_or_default()
         .trim()
         .trim_matches('"');
-    let version = |part: &&str| {
-        !part
-            .strip_prefix('v')
-            .is_some_and(|rest| rest.parse::<u32>().is_ok())
+    let version = |part: &str| {
+        let number = part.strip_prefix('v');
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
     };
-    let name = module.rsplit('/').find(version)?;
+    let name = module.rsplit('/').find(|part| !version(part))?;
     plain(name).then(|| format!("bin/{name}"))
 }
 

@@ -56,6 +56,11 @@ impl Parser<'_> {
         Some(c)
     }
 
+    fn skip_two(&mut self) {
+        self.next();
+        self.next();
+    }
+
     fn place(&self) -> Place {
         Place::At {
             line: self.line,
@@ -99,13 +104,13 @@ impl Parser<'_> {
             return Err(self.expected("a value"));
         }
         let open = self.broken("a comment that is not closed");
-        (self.next(), self.next());
+        self.skip_two();
         while !self.rest.as_str().starts_with("*/") {
             if self.next().is_none() {
                 return Err(open);
             }
         }
-        (self.next(), self.next());
+        self.skip_two();
         Ok(())
     }
 
@@ -230,7 +235,7 @@ impl Parser<'_> {
         if !(0xd800..0xdc00).contains(&high) || !self.rest.as_str().starts_with("\\u") {
             return char::from_u32(high);
         }
-        (self.next(), self.next());
+        self.skip_two();
         let low = self.unit().filter(|low| (0xdc00..0xe000).contains(low))?;
         char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))
     }
