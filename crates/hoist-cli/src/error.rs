@@ -10,6 +10,18 @@ use serde_json::json;
 use crate::output::Output;
 use crate::starter::RackError;
 
+/// What helps when a file or directory of the user is in the way.
+fn io_hint(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::PermissionDenied => {
+            Some("run as the user whose it is, or name another with --data-dir")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("make room on the disk"),
+        io::ErrorKind::NotFound => Some("look at the path: nothing is there"),
+        _ => None,
+    }
+}
+
 /// What each exit code means, for the manual.
 pub(crate) const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "done"),
@@ -141,7 +153,18 @@ impl CliError {
                 | CallError::BadReply { .. }
                 | CallError::BadStream { .. },
             ) => Some("does a rack listen there, and of which version? `hoist version`".to_owned()),
+            Self::Call(CallError::TimedOut { .. } | CallError::CutOff { .. }) => {
+                Some("is it still running? `hoist rack` asks it".to_owned())
+            }
+            Self::Call(CallError::BadRequest(_)) => {
+                Some("look at the token in HOIST_URL".to_owned())
+            }
+            Self::Call(CallError::Upload(_)) => {
+                Some("try again when nothing writes to the source".to_owned())
+            }
             Self::Call(error) => error.refusal().and_then(|body| body.hint.clone()),
+            Self::Io { source, .. } => io_hint(source.kind()).map(str::to_owned),
+            Self::BadFile { .. } => Some("`hoist rack start` writes it anew".to_owned()),
             Self::Interrupted { goes_on } => goes_on.clone(),
             _ => None,
         }

@@ -30,8 +30,8 @@ use clap::error::ErrorKind;
 
 pub use environment::Environment;
 pub use starter::{
-    BackupContents, BackupWish, BoxFuture, Passphrase, RackError, RackOptions, RackStarter, Restored,
-    RunningRack, StoppedApps,
+    BackupContents, BackupWish, BoxFuture, Passphrase, RackError, RackOptions, RackStarter,
+    Restored, RunningRack, StoppedApps,
 };
 
 use args::Cli;

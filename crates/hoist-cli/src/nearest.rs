@@ -28,7 +28,7 @@ pub(crate) async fn suggest(error: CliError, context: &Context<'_, '_>) -> CliEr
     if let Ok(Some(name)) = tokio::time::timeout(LIMIT, found).await {
         let meant = format!("did you mean `{name}`?");
         refusal.body.hint = Some(match refusal.body.hint.take() {
-            Some(hint) => format!("{meant} {hint}"),
+            Some(hint) => format!("{meant} otherwise: {hint}"),
             None => meant,
         });
     }

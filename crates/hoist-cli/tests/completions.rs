@@ -196,19 +196,30 @@ complete -p hoist
 }
 
 #[test]
-fn the_script_in_zsh_and_fish_is_one() {
-    for (name, check) in [("zsh", "-n"), ("fish", "-n")] {
-        let script = offline_script(name);
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("hoist");
-        std::fs::write(&file, script).expect("written");
-        let test = format!("exec {name} {check} {}\n", file.display());
-        let found = std::process::Command::new(name).arg("--version").output();
-        if found.is_ok() {
-            assert_eq!(shell("sh", &test, "").as_deref(), Some(""), "{name}");
-        } else {
-            println!("skipped: {name} is not here");
-        }
+fn the_script_in_fish() {
+    let test = format!(
+        r#"function hoist; printf 'hello\trunning\nother\n'; end
+{}
+complete -C 'hoist ps -a he'
+"#,
+        offline_script("fish")
+    );
+    if let Some(said) = shell("fish", &test, "") {
+        assert_eq!(said, "hello\trunning\n");
+    }
+}
+
+#[test]
+fn the_script_in_zsh() {
+    let test = format!(
+        r#"autoload -U compinit; compinit -u -D
+{}
+print -r -- $_comps[hoist]
+"#,
+        offline_script("zsh")
+    );
+    if let Some(said) = shell("zsh", &test, "") {
+        assert_eq!(said, "_hoist\n");
     }
 }
 

@@ -125,8 +125,8 @@ fn what_is_refused_before_a_process_begins_has_the_usual_exit_codes() {
         (&["run", "web"][..], "required"),
         (&["run", "-a", "hello", "web", "--"], "there is no command"),
         (&["run", "-a", "hello", "--wrong", "web", "ls"], "--wrong"),
-        (&["run", "-d", "-t", "web", "ls"], "cannot be used with"),
-        (&["exec", "-t", "-T", "web", "ls"], "cannot be used with"),
+        (&["run", "-d", "-t", "web", "ls"], "do not go together"),
+        (&["exec", "-t", "-T", "web", "ls"], "do not go together"),
     ] {
         let ran = usage(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hoist_api::Time;
-use hoist_api::types::{PhaseName, Plan, PlannedService, Promotion, Waiting};
+use hoist_api::types::{PhaseName, Plan, PlannedService, Promotion};
 
 use super::Colour;
 use super::live::Line;
@@ -39,6 +39,9 @@ pub(crate) fn promotion_block(promotion: &Promotion, now: Time, elapsed: Duratio
         lines.push(done_line(&services[others..]));
     }
     lines.push(promotion_line(promotion, now, elapsed));
+    // A line of its own: what is found is the longest and matters most.
+    let waits = promotion.waiting.as_ref();
+    lines.extend(waits.map(|wait| vec![Cell::from(format!("  waits for {}", wait.on))]));
     lines
 }
 
@@ -87,28 +90,24 @@ fn done_line(services: &[&PlannedService]) -> Line {
     ]
 }
 
-/// `starting RABC (12 s): waits for web.2 to become ready, at most 1 m 50 s more`
+/// `starting RABC (12 s, at most 1 min 50 s more)`
 fn promotion_line(promotion: &Promotion, now: Time, elapsed: Duration) -> Line {
     let phase = promotion.phase.map_or("waiting", PhaseName::as_str);
     let colour = match promotion.phase {
         Some(PhaseName::RollingBack) => Colour::Bad,
         _ => Colour::Busy,
     };
-    let waits = promotion.waiting.as_ref().map(|wait| waits_for(wait, now));
+    let until = promotion.waiting.as_ref().and_then(|wait| wait.until);
+    let left = until.map(|until| now.until(until));
+    let left = left.filter(|left| *left >= Duration::from_secs(1));
+    let limit = left.map(|left| format!(", at most {} more", seconds(left)));
     let rest = format!(
-        " {} ({}){}",
+        " {} ({}{})",
         promotion.release,
         seconds(elapsed),
-        waits.unwrap_or_default()
+        limit.unwrap_or_default()
     );
     vec![Cell::coloured(phase, colour), Cell::from(rest)]
-}
-
-fn waits_for(wait: &Waiting, now: Time) -> String {
-    let until = wait.until.map(|until| now.until(until));
-    let limit = until.filter(|left| *left >= Duration::from_secs(1));
-    let limit = limit.map(|left| format!(", at most {} more", seconds(left)));
-    format!(": waits for {}{}", wait.on, limit.unwrap_or_default())
 }
 
 /// The block of a build: how long it runs.
@@ -131,7 +130,7 @@ fn seconds(length: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hoist_api::types::{PromotionKind, Strategy};
+    use hoist_api::types::{PromotionKind, Strategy, Waiting};
 
     use super::*;
 
@@ -193,7 +192,8 @@ mod tests {
 \x20 worker  0/1 ready  failing: worker.1 exited 2 times (exit 1)
   web     1/2 ready  starting
   ready: api 2/2, db kept
-starting RABCDEFGHIJ (12 s): waits for web.2 to become ready: it does not listen on $PORT, at most 1 min 50 s more
+starting RABCDEFGHIJ (12 s, at most 1 min 50 s more)
+  waits for web.2 to become ready: it does not listen on $PORT
 ";
         let block = promotion_block(
             &promotion(PhaseName::Starting, services),
@@ -218,7 +218,7 @@ starting RABCDEFGHIJ (12 s): waits for web.2 to become ready: it does not listen
         let promotion = promotion(PhaseName::Starting, services.collect());
         let block = text(promotion_block(&promotion, Time(0), Duration::ZERO));
         assert!(block.contains("  and 12 more\n"), "{block}");
-        assert_eq!(block.lines().count(), 10);
+        assert_eq!(block.lines().count(), 11);
     }
 
     #[test]
