@@ -468,12 +468,9 @@ mod tests {
                 let words = shlex::split(line).expect("words");
                 let words: Vec<_> = words.into_iter().take_while(|word| word != ">").collect();
                 assert!(line.starts_with("hoist "), "{line}");
-                let parsed = grammar().try_get_matches_from(&words);
-                assert!(
-                    parsed.is_ok(),
-                    "`{line}` of `{path}`: {}",
-                    parsed.err().expect("an error")
-                );
+                if let Err(error) = grammar().try_get_matches_from(&words) {
+                    panic!("`{line}` of `{path}`: {error}");
+                }
                 let first = path.split(' ').next().expect("a word");
                 assert_eq!(words[1], first, "`{line}` of `{path}`");
             }
