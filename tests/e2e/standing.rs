@@ -24,8 +24,8 @@ pub(crate) const STORIES: &[Story] = &[
     ),
     ("sizes_that_are_none", sizes_that_are_none),
     (
-        "what_is_not_running_remembers_its_sizes",
-        what_is_not_running_remembers_its_sizes,
+        "a_change_of_size_starts_what_is_stopped",
+        a_change_of_size_starts_what_is_stopped,
     ),
     (
         "a_process_is_stopped_and_another_starts",
@@ -175,7 +175,7 @@ fn sizes_that_are_none() -> Result<()> {
     Ok(())
 }
 
-fn what_is_not_running_remembers_its_sizes() -> Result<()> {
+fn a_change_of_size_starts_what_is_stopped() -> Result<()> {
     let rack = rack()?;
     rack.ok(&["apps", "create", "shop"])?;
     rack.hoist(&["scale", "web=2", "-a", "shop"])?
@@ -185,10 +185,10 @@ fn what_is_not_running_remembers_its_sizes() -> Result<()> {
     rack.deployed(&source.dir())?;
     ensure!(sizes(&rack)? == ["web 2 2 - - operator"]);
     rack.ok(&["stop", "-a", "shop"])?;
-    rack.hoist(&["scale", "web=3", "-a", "shop"])?
+    rack.hoist(&["scale", "web=2", "-a", "shop"])?
         .expect(0, &["OK", "shop is stopped", "hoist start -a shop"])?;
-    ensure!(sizes(&rack)? == ["web 3 0 - - operator"]);
-    rack.ok(&["start", "-a", "shop"])?;
+    ensure!(sizes(&rack)? == ["web 2 0 - - operator"]);
+    rack.ok(&["scale", "web=3", "-a", "shop"])?;
     ensure!(sizes(&rack)? == ["web 3 3 - - operator"]);
     Ok(())
 }

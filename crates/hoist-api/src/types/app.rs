@@ -176,7 +176,7 @@ pub struct Scaled {
     /// When it takes effect.
     #[serde(default = "now")]
     pub effect: ScaleEffect,
-    /// The promotion that restarts what serves with other limits, where that is due.
+    /// The promotion that restarts what serves with other limits or starts a stopped app, where that is due.
     #[serde(default)]
     pub promotion: Option<super::Promotion>,
 }
@@ -188,7 +188,7 @@ words! {
         Now = "now",
         /// With the first deploy that succeeds: nothing serves yet.
         FirstDeploy = "first-deploy",
-        /// When the app, which is stopped, is started.
+        /// Not before the app is started: it is stopped, and nothing changed that would start it.
         Start = "start",
     }
 }

@@ -230,7 +230,7 @@ fn remembered(
     let app = &path.app;
     context.out.note(&match scaled.effect {
         ScaleEffect::Start => {
-            format!("{app} is stopped: it takes effect with `hoist start -a {app}`")
+            format!("{app} is stopped, and this changes nothing: `hoist start -a {app}` starts it")
         }
         _ => "nothing is deployed yet: it takes effect with the first deploy".to_owned(),
     })?;

@@ -43,7 +43,7 @@ pub use apply::apply;
 pub use commands::{CommandError, PromoteOptions, cancel, create, delete, promote, renew, stop};
 pub use converge::{converge, strays};
 pub use route::route;
-pub use scale::{Overruled, Scaling, overruled, resize, scale};
+pub use scale::{Overruled, Scaling, overruled, resize, scale, scaled};
 pub use status::{AppStatus, status};
 pub use step::{due, runs_release_command, step};
 pub use waiting::{Part, Waiting};

@@ -47,6 +47,22 @@ pub fn overruled(app: &App, release: &Release) -> Vec<Overruled> {
     app.sizes.iter().filter_map(differs).collect()
 }
 
+/// Whether the app, started as it is, would have other sizes or limits than one that was started `before`.
+pub fn scaled(before: &App, app: &App) -> bool {
+    let Some(release) = app
+        .serving
+        .as_ref()
+        .and_then(|serving| app.releases.get(&serving.release))
+    else {
+        return false;
+    };
+    let differs = |name: &ServiceName| {
+        let wanted = |app: &App| (size(app, &release.id, name), limits(app, name));
+        wanted(before) != wanted(app)
+    };
+    release.services.keys().any(differs)
+}
+
 /// Changes sizes and limits. What serves is resized at once; a promotion in flight takes a new size after the switch; a
 /// stopped or new app remembers both.
 ///

@@ -23,7 +23,7 @@ pub struct ScaleWish {
 pub struct ScaleOutcome {
     /// When it takes effect.
     pub effect: ScaleEffect,
-    /// The promotion that restarts what serves with other limits.
+    /// The promotion that restarts what serves with other limits, or starts what was stopped.
     pub promotion: Option<PromotionRecord>,
 }
 
@@ -34,7 +34,7 @@ pub enum ScaleEffect {
     Now,
     /// With the first deploy that succeeds.
     FirstDeploy,
-    /// When the stopped app is started.
+    /// The app is stopped, and nothing changed that would start it.
     Start,
 }
 
@@ -80,7 +80,8 @@ fn scale_words(scaling: &Scaling) -> String {
 
 impl Rack {
     /// Sets sizes and limits, or gives them back. Returns when that is recorded; processes follow. Other limits begin a
-    /// promotion that restarts what serves without them, after any that is in flight.
+    /// promotion that restarts what serves without them, after any that is in flight; a change of either starts a stopped
+    /// app.
     pub async fn scale(
         &self,
         app: &AppName,
@@ -94,6 +95,7 @@ impl Rack {
             let active = self.active(app).await?;
             let done = self
                 .change(app, |after, at, now, commit| {
+                    let before = after.clone();
                     let scaling = wish.scaling(after);
                     let due = plan::scale(after, &scaling, at, now)?;
                     let text = scale_words(&scaling);
@@ -103,13 +105,20 @@ impl Rack {
                         effect: effect(after),
                         promotion: None,
                     };
-                    let (Some(target), false) = (&active, due.is_empty()) else {
+                    let starts =
+                        outcome.effect == ScaleEffect::Start && plan::scaled(&before, after);
+                    let Some(target) = active.as_ref().filter(|_| starts || !due.is_empty()) else {
                         return Ok(outcome);
                     };
-                    let alone = due.len() == 1;
+                    outcome.effect = ScaleEffect::Now;
+                    let alone = due.len() == 1 && !starts;
                     let request = PromoteRequest {
                         release: target.id.clone(),
-                        kind: PromotionKind::Restart,
+                        kind: if starts {
+                            PromotionKind::Start
+                        } else {
+                            PromotionKind::Restart
+                        },
                         if_busy: IfBusy::Wait,
                         limit: None,
                         only: due.into_iter().next().filter(|_| alone),
