@@ -13,6 +13,7 @@ mod going_back;
 mod harness;
 mod isolation;
 mod looking;
+mod parting;
 mod running;
 mod soaks;
 mod standing;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("isolation", isolation::STORIES),
         ("looking", looking::STORIES),
         ("running", running::STORIES),
+        ("parting", parting::STORIES),
         ("bad_input", bad_input::STORIES),
         ("soaks", soaks::STORIES),
         ("standing", standing::STORIES),

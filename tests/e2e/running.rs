@@ -267,7 +267,7 @@ fn a_terminal_is_given_back() -> Result<()> {
         let mut terminal = Terminal::run(&command, 80, 24)?;
         if let Some(signal) = key {
             eventually(Duration::from_secs(20), || {
-                ensure!(terminal.settings()?.contains(":0:"), "not yet raw");
+                ensure!(terminal.is_raw()?, "not yet raw");
                 client_of(terminal.pid())
             })
             .and_then(|pid| {

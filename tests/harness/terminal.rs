@@ -139,9 +139,9 @@ impl Terminal {
         self.stty(&["cols", &columns, "rows", &rows]).map(drop)
     }
 
-    /// Its settings, as `stty` prints them.
-    pub fn settings(&self) -> Result<String> {
-        self.stty(&["-g"])
+    /// Whether keys go to the program unread.
+    pub fn is_raw(&self) -> Result<bool> {
+        Ok(self.stty(&["-a"])?.contains("-icanon"))
     }
 
     fn stty(&self, args: &[&str]) -> Result<String> {

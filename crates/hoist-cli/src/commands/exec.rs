@@ -32,8 +32,8 @@ pub(crate) struct Exec {
 }
 
 pub(crate) async fn run(args: Exec, context: &mut Context<'_, '_>) -> Result<(), CliError> {
-    let app = context.app(&args.app)?;
     let (process, command) = Command::split("exec", args.words)?;
+    let app = context.app(&args.app)?;
     let path = BesidePath { app, process };
     let terminal = args.terminal.terminal(context.environment);
     let request = ExecRequest {

@@ -38,8 +38,8 @@ pub(crate) struct Run {
 }
 
 pub(crate) async fn run(args: Run, context: &mut Context<'_, '_>) -> Result<(), CliError> {
-    let path = context.app_path(&args.app)?;
     let (service, command) = Command::split("run", args.words)?;
+    let path = context.app_path(&args.app)?;
     let terminal = args
         .terminal
         .terminal(context.environment)

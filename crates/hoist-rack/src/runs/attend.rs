@@ -88,6 +88,9 @@ impl Rack {
             Ok(exit) => told(*exit),
             Err(error) => said(with_causes(error)),
         };
+        if let Some(record) = one_off.as_ref().filter(|_| exit.is_ok()) {
+            self.runs.over(&record.id);
+        }
         tokio::join!(self.record_end(one_off, exit.ok()), pump.close(told));
     }
 

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use hoist_core::id::AppName;
 use hoist_core::model::{Standing, TaskStatus};
-use hoist_engine::{Seen, TaskId};
+use hoist_engine::{EngineError, Seen, TaskId};
 
 use super::attend::end_of;
 use super::{Running, lock};
 use crate::clock::wall;
+use crate::error::with_causes;
 use crate::rack::Rack;
 use crate::store::OneOffEnd;
 
 /// The pause between looks while there is anything to look after.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Looks until the rack ends.
 pub(crate) async fn run(rack: Weak<Rack>) {
@@ -23,24 +24,26 @@ pub(crate) async fn run(rack: Weak<Rack>) {
         let Some(rack) = rack.upgrade() else {
             return;
         };
-        rack.follow_one_offs().await;
+        let looked = rack.follow_one_offs().await;
+        rack.pulses
+            .one_offs
+            .passed(looked.map_err(|error| with_causes(&error)));
     }
 }
 
 impl Rack {
-    async fn follow_one_offs(&self) {
+    async fn follow_one_offs(&self) -> Result<(), EngineError> {
         let known: Vec<Running> = lock(&self.runs.one_offs).values().cloned().collect();
         if known.is_empty() && !self.controller.holds_one_offs() {
-            return;
+            return Ok(());
         }
         // A look that is newer than `known`: what was accepted before it and is missing is gone.
-        let Ok(seen) = self.engine.observe().await else {
-            return;
-        };
+        let seen = self.engine.observe().await?;
         for running in known.into_iter().filter(|running| running.started) {
             self.follow_one_off(&running, &seen).await;
         }
         self.remove_strays(&seen).await;
+        Ok(())
     }
 
     async fn follow_one_off(&self, running: &Running, seen: &Seen) {

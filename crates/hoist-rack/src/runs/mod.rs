@@ -38,6 +38,8 @@ struct Running {
     started: bool,
     /// Its session sees to its end.
     attended: bool,
+    /// It has ended, and that is about to be recorded.
+    over: bool,
 }
 
 impl Runs {
@@ -48,6 +50,7 @@ impl Runs {
             record,
             started: true,
             attended: false,
+            over: false,
         };
         let one_offs = left
             .into_iter()
@@ -59,10 +62,11 @@ impl Runs {
         })
     }
 
-    /// One-offs of an app of which no end is recorded.
+    /// One-offs of an app that run.
     pub(crate) fn of(&self, app: &AppName) -> Vec<OneOffRecord> {
         let one_offs = lock(&self.one_offs);
-        let records = one_offs.values().map(|running| &running.record);
+        let running = one_offs.values().filter(|running| !running.over);
+        let records = running.map(|running| &running.record);
         records
             .filter(|record| record.app == *app)
             .cloned()
@@ -97,6 +101,7 @@ impl Runs {
             attended: record.attached,
             record,
             started: false,
+            over: false,
         };
         one_offs.insert(running.record.id.clone(), running);
         Ok(())
@@ -112,6 +117,13 @@ impl Runs {
     /// Forgets a one-off that was not even recorded.
     pub(crate) fn forget(&self, id: &ProcessId) {
         lock(&self.one_offs).remove(id);
+    }
+
+    /// Notes that a one-off has ended, so that whoever hears of its end does not find it running.
+    fn over(&self, id: &ProcessId) {
+        if let Some(running) = lock(&self.one_offs).get_mut(id) {
+            running.over = true;
+        }
     }
 
     /// Leaves a one-off to [`follow`]: its session does not see to its end any more.
