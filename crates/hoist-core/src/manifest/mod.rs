@@ -14,9 +14,9 @@ mod interpolate;
 pub(crate) mod json;
 mod keys;
 mod procfile;
-#[cfg(test)]
-mod reference;
 mod service;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tree;
 mod values;
 mod volumes;
