@@ -43,6 +43,7 @@ pub fn to_release(
         build,
         has_release_command: manifest.release_command.is_some()
             || manifest.app_json.first_deploy.is_some(),
+        has_postdeploy: manifest.app_json.postdeploy.is_some(),
         services: manifest
             .services
             .iter()

@@ -282,10 +282,7 @@ pub(super) const SCRIPTS: &[Key] = &[
 
 pub(super) const DOKKU_SCRIPTS: &[Key] = &[
     read("predeploy"),
-    later(
-        "postdeploy",
-        "not run yet: `hoist run web 'CMD'` runs it once the release serves",
-    ),
+    read("postdeploy"),
     later("predestroy", NOT_RUN),
 ];
 

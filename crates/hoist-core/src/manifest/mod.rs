@@ -14,9 +14,10 @@ mod interpolate;
 pub(crate) mod json;
 mod keys;
 mod procfile;
-mod service;
 #[cfg(test)]
-mod tests;
+#[path = "tests/reference.rs"]
+mod reference;
+mod service;
 pub(crate) mod tree;
 mod values;
 mod volumes;
