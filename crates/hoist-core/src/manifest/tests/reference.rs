@@ -75,7 +75,7 @@ fn every_key_that_is_read_is_in_it() {
 #[test]
 fn every_table_of_keys_is_looked_at() {
     // From here on they are of `app.json`.
-    let (tables, _) = include_str!("keys.rs")
+    let (tables, _) = include_str!("../keys.rs")
         .split_once("const APP_JSON")
         .expect("two files have tables");
     let tables = tables.matches(": &[Key] = ").count();
