@@ -158,6 +158,9 @@ fn every_operation_wants_a_token() -> Result<()> {
             .replace("{app}", "nope")
             .replace("{build}", "BAAAAAAAAAA")
             .replace("{release}", "RAAAAAAAAAA")
+            .replace("{source}", "1")
+            .replace("{process}", "aaaaaaaaaaaa")
+            .replace("{session}", "1")
             .replace("{number}", "1.1");
         ensure!(!path.contains('{'), "{path}");
         let method = operation.method.as_str();
