@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::websocket::{Head, Opcode, turn};
+use super::websocket::{HEAD_BYTES_MAX, Head, Opcode, turn};
 use super::{NOTE_BYTES_MAX, Note, PIECE_BYTES_MAX, SessionError, Side, Stream};
 
 /// What comes next.
@@ -88,12 +88,28 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         // Heads and notes must be whole; pieces are handed out, so that there is always room.
         self.buffer.copy_within(self.unread.clone(), 0);
         self.unread = 0..self.unread.len();
-        let count = self.io.read(&mut self.buffer[self.unread.end..]).await?;
+        let end = self.wanted();
+        let count = self.io.read(&mut self.buffer[self.unread.end..end]).await?;
         if count == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         self.unread.end += count;
         Ok(())
+    }
+
+    /// How much of the buffer to fill: within a frame no further than the head after it, so that the next piece begins
+    /// with a call of its own and is not cut in two.
+    fn wanted(&self) -> usize {
+        let head_after = match self.from {
+            Side::Client => HEAD_BYTES_MAX,
+            // No mask.
+            Side::Rack => HEAD_BYTES_MAX - 4,
+        };
+        let room = self.buffer.len();
+        self.frame.map_or(room, |head| {
+            let rest = usize::try_from(head.length).unwrap_or(room);
+            rest.saturating_add(head_after + 1).min(room)
+        })
     }
 
     fn step(&mut self) -> Result<Step, SessionError> {

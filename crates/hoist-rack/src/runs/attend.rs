@@ -23,8 +23,8 @@ use crate::rack::Rack;
 use crate::secrets::SecretError;
 use crate::store::{OneOffEnd, OneOffRecord};
 
-/// How long a rack that stops waits for clients to hear it.
-const FAREWELL: Duration = Duration::from_millis(200);
+/// How long a rack that stops waits for clients to hear it and for processes to end.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 impl Rack {
     /// Holds a process that was started attached; answers the name of its session. `one_off` is its record, when it has
@@ -74,9 +74,9 @@ impl Rack {
             None if self.is_stopping() => {
                 let told = said("the rack is stopping".to_owned());
                 // The client learns it, unless it does not read.
-                let _ = tokio::time::timeout(FAREWELL, pump.close(told)).await;
-                let _ = control.stop().await;
-                return self.record_end(one_off, None).await;
+                let told = tokio::time::timeout(FAREWELL, pump.close(told));
+                let (exit, _) = tokio::join!(self.stop_attached(&*control), told);
+                return self.record_end(one_off, exit).await;
             }
             None => {
                 drop(pump);
@@ -105,9 +105,13 @@ impl Rack {
     /// Ends a process that nobody holds any more; none when how it ended is not known in this life of the rack.
     async fn stop_attached(&self, control: &dyn SessionControl) -> Option<Exit> {
         let _ = control.stop().await;
+        let given_up = async {
+            self.stopped().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
         tokio::select! {
             exit = control.exit() => exit.ok(),
-            _ = self.stopped() => None,
+            () = given_up => None,
         }
     }
 }

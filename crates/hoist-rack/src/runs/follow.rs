@@ -1,7 +1,6 @@
 //! Looks after one-offs that no session sees to: detached ones, and what a rack before this one left.
 
 use std::sync::Weak;
-use std::time::Duration;
 
 use hoist_core::id::AppName;
 use hoist_core::model::{Standing, TaskStatus};
@@ -11,16 +10,14 @@ use super::attend::end_of;
 use super::{Running, lock};
 use crate::clock::wall;
 use crate::error::with_causes;
+use crate::pulse::ONE_OFFS_PAUSE;
 use crate::rack::Rack;
 use crate::store::OneOffEnd;
-
-/// The pause between looks while there is anything to look after.
-pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Looks until the rack ends.
 pub(crate) async fn run(rack: Weak<Rack>) {
     loop {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(ONE_OFFS_PAUSE).await;
         let Some(rack) = rack.upgrade() else {
             return;
         };
