@@ -87,6 +87,14 @@ fn syntax(file: &str, text: &str, error: &serde_saphyr::Error) -> ManifestError 
             line: u32::try_from(location.line()).unwrap_or(u32::MAX),
             column: u32::try_from(location.column()).unwrap_or(u32::MAX),
         });
+    if let Some(message) = not_ours(error.without_snippet()) {
+        return ManifestError::Invalid {
+            file: file.to_owned(),
+            place,
+            message: super::error::one_line(&message),
+            snippet: place.snippet(text),
+        };
+    }
     let rendered = error.without_snippet().to_string();
     // The place has its own field; the parser's text repeats it at the end.
     let message = rendered
@@ -100,6 +108,33 @@ fn syntax(file: &str, text: &str, error: &serde_saphyr::Error) -> ManifestError 
         message: super::error::one_line(message),
         snippet: place.snippet(text),
     }
+}
+
+/// What to say of YAML that is right as such, and not a manifest; the parser's own words for it are for programmers.
+fn not_ours(error: &serde_saphyr::Error) -> Option<String> {
+    use serde_saphyr::{Error, budget::BudgetBreach as Breach};
+    let deep = || format!("nested deeper than {DEPTH_MAX} levels");
+    Some(match error {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("`{key}` stands here twice: keep one")
+        }
+        Error::DuplicateMappingKey { key: None, .. } => "a key stands here twice".to_owned(),
+        Error::Budget { breach, .. } => match breach {
+            Breach::Documents { .. } => {
+                "a second document begins here: a manifest is one".to_owned()
+            }
+            Breach::Depth { .. } => deep(),
+            _ => format!("more than {NODES_MAX} values, after aliases are followed"),
+        },
+        Error::AliasReplayStackDepthExceeded { .. } => deep(),
+        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => {
+            format!("more than {NODES_MAX} values, after aliases are followed")
+        }
+        Error::AliasError { error, .. } => return not_ours(error),
+        Error::UnknownAnchor { .. } => "no anchor of this name stands before it".to_owned(),
+        other if other.to_string().starts_with("recursion limit") => deep(),
+        _ => return None,
+    })
 }
 
 struct Problem {
