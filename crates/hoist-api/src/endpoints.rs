@@ -109,7 +109,7 @@ operations! {
     /// The archive holds the source directory; entries that point outside are refused.
     BuildCreate("create_build", Post "/apps/{app}/builds", Deploy, Upload, 201) {
         path: AppPath, query: BuildQuery, body: Empty, reply: Build,
-        errors: [AppNotFound, AppDeleting, InvalidArchive, InvalidManifest, TooLarge, StorageFull],
+        errors: [AppNotFound, AppDeleting, ReleaseNotFound, NothingActive, InvalidArchive, InvalidManifest, TooLarge, StorageFull],
         summary: "Starts a build from an uploaded tar archive of the source.",
     }
     /// The answer names the contents that the rack lacks; the others are not sent again.
@@ -126,7 +126,7 @@ operations! {
     }
     SourceBuild("build_source", Post "/apps/{app}/sources/{source}/builds", Deploy, Json, 201) {
         path: SourcePath, query: Empty, body: SourceBuildRequest, reply: SourceBuilt,
-        errors: [AppNotFound, AppDeleting, SourceNotFound, SourceIncomplete, InvalidManifest, StorageFull],
+        errors: [AppNotFound, AppDeleting, ReleaseNotFound, NothingActive, SourceNotFound, SourceIncomplete, InvalidManifest, StorageFull],
         summary: "Builds a source, unless nothing changed since the last build of it.",
     }
     BuildList("list_builds", Get "/apps/{app}/builds", Read, Json, 200) {
@@ -183,7 +183,7 @@ operations! {
     }
     EnvUpdate("update_env", Patch "/apps/{app}/env", Deploy, Json, 201) {
         path: AppPath, query: Empty, body: EnvUpdateRequest, reply: Release,
-        errors: [AppNotFound, AppDeleting, InvalidEnv, Conflict],
+        errors: [AppNotFound, AppDeleting, ReleaseNotFound, NothingActive, InvalidEnv, Conflict],
         summary: "Changes the environment: one new release, which is not promoted.",
     }
     ServiceList("list_services", Get "/apps/{app}/services", Read, Json, 200) {

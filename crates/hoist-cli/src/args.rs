@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hoist_api::types::{IfBusy, PageQuery};
+use hoist_core::lineage::Start;
 
 use crate::commands::{
     apps, build, builds, completions, deploy, env, exec, logs, man, manifest, open, promote,
@@ -186,6 +187,23 @@ pub(crate) struct SourceArgs {
     /// Refuse when the app does not exist, instead of creating it
     #[arg(long)]
     pub(crate) no_create: bool,
+    #[command(flatten)]
+    pub(crate) from: FromArgs,
+}
+
+/// What a new release is made from.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FromArgs {
+    /// Make the release from another one: active, newest, or R… [default: the active one with what is staged on it]
+    #[arg(long, value_name = "WHAT", value_parser = start)]
+    pub(crate) from: Option<String>,
+}
+
+fn start(text: &str) -> Result<String, String> {
+    match text.parse::<Start>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("write active, newest, or a release, R…".to_owned()),
+    }
 }
 
 /// How to promote.

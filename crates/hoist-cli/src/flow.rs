@@ -4,15 +4,20 @@ use std::time::Instant;
 
 use hoist_api::ErrorCode;
 use hoist_api::client::{CallError, Client};
-use hoist_api::endpoints::{AppCreate, AppGet, PromotionCreate, PromotionGet, ReleaseList};
-use hoist_api::types::{
-    App, AppCreateRequest, AppPath, Build, BuildStatus, Empty, IfBusy, Outcome, PageQuery,
-    Promotion, PromotionCreateRequest, PromotionPath, ReleasePath, Unchanged,
+use hoist_api::endpoints::{
+    AppCreate, AppGet, PromotionCreate, PromotionGet, ReleaseGet, ReleaseList,
 };
+use hoist_api::types::{
+    App, AppCreateRequest, AppPath, Build, BuildStatus, Empty, IfBusy, IncludedRelease, Outcome,
+    PageQuery, PassedOverRelease, Promotion, PromotionCreateRequest, PromotionPath, ReleasePath,
+    RevealQuery, Unchanged,
+};
+use serde::Serialize;
 
 use crate::args::{PromoteArgs, SourceArgs};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::lineage;
 use crate::output::{Subject, log_line, not_live, phases, short};
 use crate::package::{PackageError, Source};
 
@@ -23,6 +28,14 @@ pub(crate) struct Built {
     pub(crate) release: String,
     /// Present when nothing had to be built.
     pub(crate) unchanged: Option<Unchanged>,
+    pub(crate) stands_on: StandsOn,
+}
+
+/// What a new release stands on, for programs.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct StandsOn {
+    includes: Vec<IncludedRelease>,
+    passed_over: Vec<PassedOverRelease>,
 }
 
 /// One command's dealings with one app of one rack.
@@ -99,7 +112,7 @@ impl Flow<'_, '_, '_> {
         source: Source,
     ) -> Result<Built, CliError> {
         let begun = self.begin_build(args, source).await?;
-        let built = match begun.unchanged {
+        let mut built = match begun.unchanged {
             Some(unchanged) => {
                 self.context.out.chatter(&format!(
                     "nothing changed since {}: no build (`--rebuild` builds anyway)",
@@ -109,6 +122,7 @@ impl Flow<'_, '_, '_> {
                     build: begun.build,
                     release: unchanged.release.clone(),
                     unchanged: Some(unchanged),
+                    stands_on: StandsOn::default(),
                 }
             }
             None => self.see_build_through(&begun.build).await?,
@@ -117,7 +131,26 @@ impl Flow<'_, '_, '_> {
             self.context.out.label("Build", &built.build.id)?;
             self.context.out.label("Release", &built.release)?;
         }
+        built.stands_on = self.tell_what_it_stands_on(&built.release).await?;
         Ok(built)
+    }
+
+    /// Says what goes out with a release, and what does not. A rack of before has nothing to say.
+    async fn tell_what_it_stands_on(&mut self, release: &str) -> Result<StandsOn, CliError> {
+        let path = ReleasePath {
+            app: self.app.clone(),
+            release: release.to_owned(),
+        };
+        let query = RevealQuery { reveal: false };
+        let asked = self.client.call::<ReleaseGet>(&path, &query, &Empty {});
+        let Ok(release) = asked.await else {
+            return Ok(StandsOn::default());
+        };
+        lineage::tell(self.context.out, &release)?;
+        Ok(StandsOn {
+            includes: release.includes,
+            passed_over: release.passed_over,
+        })
     }
 
     /// Follows a build that began; anything but a release is an error.
@@ -155,6 +188,7 @@ impl Flow<'_, '_, '_> {
             build,
             release,
             unchanged: None,
+            stands_on: StandsOn::default(),
         })
     }
 

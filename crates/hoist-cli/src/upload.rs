@@ -109,6 +109,7 @@ impl Flow<'_, '_, '_> {
             git_message: request.git_message,
             manifest: request.manifest,
             no_cache: request.no_cache,
+            from: request.from,
         };
         let path = self.path();
         let upload = source.send();
@@ -184,5 +185,6 @@ async fn describe(args: &SourceArgs, root: &Path) -> SourceBuildRequest {
         manifest: args.manifest.clone(),
         rebuild: args.rebuild,
         no_cache: args.no_cache,
+        from: args.from.from.clone(),
     }
 }

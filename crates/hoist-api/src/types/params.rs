@@ -96,6 +96,9 @@ pub struct BuildQuery {
     /// Build with an empty cache.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_cache: bool,
+    /// What the new release is made from: `active`, `newest` or a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// Which lines of an app's log.

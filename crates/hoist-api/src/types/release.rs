@@ -33,6 +33,32 @@ pub struct Release {
     /// The manifest's text. Absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+    /// Releases that were made and not promoted and that are in this one, oldest first. Absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<IncludedRelease>,
+    /// Releases before this one that it is not built on, newest first. Absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOverRelease>,
+}
+
+/// A staged release that goes out with a newer one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IncludedRelease {
+    /// The release.
+    pub release: String,
+    /// What it changed.
+    pub description: String,
+}
+
+/// A release that a newer one is not built on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PassedOverRelease {
+    /// The release.
+    pub release: String,
+    /// What it changed.
+    pub description: String,
+    /// Why: `its promotion was rolled back`.
+    pub reason: String,
 }
 
 words! {
@@ -74,4 +100,8 @@ pub struct EnvUpdateRequest {
     /// Refuse when this is not the newest release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
+    /// What the new release is made from: `active`, `newest` or a release; absent, the newest that descends from the
+    /// active one and of which no promotion went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }

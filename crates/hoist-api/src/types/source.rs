@@ -81,6 +81,10 @@ pub struct SourceBuildRequest {
     /// Build with an empty cache, even when nothing changed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_cache: bool,
+    /// What the new release is made from: `active`, `newest` or a release; absent, the newest that descends from the
+    /// active one and of which no promotion went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// The build of a source: one that began, or the one that there is.

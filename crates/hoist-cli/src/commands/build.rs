@@ -1,16 +1,26 @@
 //! `hoist build`: a release that is not promoted.
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::args::SourceArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::flow::Flow;
+use crate::flow::{Flow, StandsOn};
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {
     #[command(flatten)]
     source: SourceArgs,
+}
+
+/// What a build came to, as JSON.
+#[derive(Debug, Serialize)]
+struct Released {
+    #[serde(flatten)]
+    build: hoist_api::types::Build,
+    #[serde(flatten)]
+    stands_on: StandsOn,
 }
 
 pub(crate) async fn run(args: Build, context: &mut Context<'_, '_>) -> Result<(), CliError> {
@@ -27,7 +37,10 @@ pub(crate) async fn run(args: Build, context: &mut Context<'_, '_>) -> Result<()
     let source = flow.package(&args.source)?;
     let built = flow.build(&args.source, source).await?;
     if context.out.json() {
-        context.out.print_json(&built.build)
+        context.out.print_json(&Released {
+            build: built.build,
+            stands_on: built.stands_on,
+        })
     } else {
         Ok(())
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::{PromoteArgs, SourceArgs};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::flow::{Flow, live};
+use crate::flow::{Flow, StandsOn, live};
 use crate::package::Source;
 
 #[derive(Debug, Args)]
@@ -24,6 +24,8 @@ pub(crate) struct Deployed {
     pub(crate) app: String,
     pub(crate) release: String,
     pub(crate) build: Build,
+    #[serde(flatten)]
+    pub(crate) stands_on: StandsOn,
     /// Nothing changed since that build: it was there before.
     pub(crate) unchanged: bool,
     /// Null when the release was active already.
@@ -44,6 +46,7 @@ impl Deployed {
             app: flow.app.clone(),
             release: built.release,
             build: built.build,
+            stands_on: built.stands_on,
             unchanged: built.unchanged.is_some(),
             promotion,
         })

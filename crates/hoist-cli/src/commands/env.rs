@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 use hoist_api::endpoints::{EnvGet, EnvUpdate};
 use hoist_api::types::{AppPath, Empty, EnvUpdateRequest, RevealQuery};
 
-use crate::args::{AppArgs, PromoteArgs};
+use crate::args::{AppArgs, FromArgs, PromoteArgs};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::flow::{Flow, live};
+use crate::lineage;
 use crate::output::Subject;
 
 #[derive(Debug, Args)]
@@ -60,6 +61,8 @@ struct Change {
     promote: bool,
     #[command(flatten)]
     how: PromoteArgs,
+    #[command(flatten)]
+    from: FromArgs,
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -142,6 +145,10 @@ async fn update(
     change: Change,
     context: &mut Context<'_, '_>,
 ) -> Result<(), CliError> {
+    let body = EnvUpdateRequest {
+        from: change.from.from.clone(),
+        ..body
+    };
     let app = context.app(&change.app)?;
     let client = context.client()?;
     context.out.begin(step)?;
@@ -152,6 +159,7 @@ async fn update(
     if !context.out.json() {
         context.out.label("Release", &release.id)?;
     }
+    lineage::tell(context.out, &release)?;
     if !change.promote {
         return if context.out.json() {
             context.out.print_json(&release)

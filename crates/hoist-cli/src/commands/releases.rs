@@ -148,6 +148,8 @@ mod tests {
             actor: "admin".to_owned(),
             env: None,
             manifest: None,
+            includes: Vec::new(),
+            passed_over: Vec::new(),
         }
     }
 

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-use super::call::{Call, JsonCall, drain, json, parse, raw, success};
+use super::call::{Call, JsonCall, drain, json, parse, raw, start, success};
 use super::stream::{self, Sink};
 use super::views::build_view;
 use crate::commands::BuildRequest;
@@ -38,9 +38,12 @@ pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
 }
 
 async fn create(call: Call<e::BuildCreate>, mut body: Body) -> Result<Response, RackError> {
-    let app = parse(&call.path.app).and_then(|app: AppName| call.rack.app(&app).map(|_| app));
-    let app = match app {
-        Ok(app) => app,
+    let checked = parse(&call.path.app).and_then(|app: AppName| {
+        call.rack.app(&app)?;
+        Ok((app, start(call.query.from.as_deref())?))
+    });
+    let (app, start) = match checked {
+        Ok(checked) => checked,
         Err(error) => {
             drain(body).await;
             return Err(error);
@@ -63,6 +66,7 @@ async fn create(call: Call<e::BuildCreate>, mut body: Body) -> Result<Response, 
         git_message: query.git_message,
         manifest: query.manifest,
         no_cache: query.no_cache,
+        start,
     };
     let record = call
         .rack

@@ -10,6 +10,7 @@ use axum::routing::{MethodFilter, on};
 use hoist_api::endpoint::{Endpoint, Method, PREFIX, Scope};
 use hoist_api::error::{ErrorBody, ErrorCode};
 use hoist_api::session::{VERSION, accept_of};
+use hoist_core::lineage::Start;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -368,6 +369,18 @@ where
     T: std::str::FromStr<Err = hoist_core::id::InvalidId>,
 {
     Ok(text.parse()?)
+}
+
+/// Reads what a release is to be made from.
+pub(super) fn start(from: Option<&str>) -> Result<Start, RackError> {
+    let Some(text) = from else {
+        return Ok(Start::Base);
+    };
+    text.parse().map_err(|_| {
+        RackError::Invalid(format!(
+            "`from` is active, newest or a release, not `{text}`"
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use hoist_api::endpoints as e;
 use hoist_api::types as wire;
+use hoist_core::lineage::Start;
 
-use super::call::{JsonCall, json, parse};
+use super::call::{JsonCall, json, parse, start};
 use super::views::env_view;
+use crate::commands::EnvUpdate;
 use crate::error::RackError;
 use crate::rack::Rack;
 
@@ -17,7 +19,7 @@ pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
 }
 
 async fn get(JsonCall { call, .. }: JsonCall<e::EnvGet>) -> Result<wire::Env, RackError> {
-    let (release, env) = call.rack.env(&parse(&call.path.app)?).await?;
+    let (release, env) = call.rack.env(&parse(&call.path.app)?, &Start::Base).await?;
     Ok(env_view(release, env, call.query.reveal))
 }
 
@@ -25,12 +27,13 @@ async fn update(
     JsonCall { call, body }: JsonCall<e::EnvUpdate>,
 ) -> Result<wire::Release, RackError> {
     let app = parse(&call.path.app)?;
-    let unset = body.unset.into_iter().collect();
-    let release = call
-        .rack
-        .update_env(&app, body.set, unset, body.expected, &call.actor)
-        .await?;
-    call.rack
-        .release_view(&*call.rack.app(&app)?, &release)
-        .await
+    let change = EnvUpdate {
+        set: body.set,
+        unset: body.unset.into_iter().collect(),
+        expected: body.expected,
+        start: start(body.from.as_deref())?,
+    };
+    let release = call.rack.update_env(&app, change, &call.actor).await?;
+    let entry = call.rack.app(&app)?;
+    call.rack.new_release_view(&entry, &release).await
 }

@@ -51,7 +51,7 @@ async fn get(JsonCall { call, .. }: JsonCall<e::ReleaseGet>) -> Result<wire::Rel
     let (app, id) = (parse(&call.path.app)?, parse(&call.path.release)?);
     let record = call.rack.release(&app, &id).await?;
     let entry = call.rack.app(&app)?;
-    let mut view = call.rack.release_view(&entry, &record).await?;
+    let mut view = call.rack.new_release_view(&entry, &record).await?;
     view.env = Some(masked(call.rack.releases.env(&record)?, call.query.reveal));
     if let Some(build) = &record.build {
         view.manifest = call

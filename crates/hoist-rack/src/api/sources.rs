@@ -13,7 +13,7 @@ use hoist_core::id::AppName;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 
-use super::call::{Call, JsonCall, drain, json, parse, raw, read_json_of, success};
+use super::call::{Call, JsonCall, drain, json, parse, raw, read_json_of, start, success};
 use super::views::build_view;
 use crate::build::{Content, Digest, Item, Listing, Mode, SOURCE_BYTES_MAX};
 use crate::commands::{BuildRequest, Built, Stands};
@@ -145,6 +145,7 @@ async fn build(
         git_message: body.git_message,
         manifest: body.manifest,
         no_cache: body.no_cache,
+        start: start(body.from.as_deref())?,
     };
     let built = call
         .rack

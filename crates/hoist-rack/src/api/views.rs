@@ -10,7 +10,7 @@ use hoist_core::model::{App, Promotion, Timestamp};
 use hoist_core::plan;
 
 use super::planned::planned_services;
-use crate::commands::ProcessView;
+use crate::commands::{Beside, ProcessView};
 use crate::control;
 use crate::error::RackError;
 use crate::rack::Rack;
@@ -160,6 +160,26 @@ impl Rack {
             actor: record.actor.clone(),
             env: None,
             manifest: None,
+            includes: Vec::new(),
+            passed_over: Vec::new(),
+        })
+    }
+
+    /// The same with what is in it and not active yet, and what was passed over for it.
+    pub(super) async fn new_release_view(
+        &self,
+        entry: &AppEntry,
+        record: &ReleaseRecord,
+    ) -> Result<wire::Release, RackError> {
+        let (includes, passed_over) = self.told(entry, &record.id).await?;
+        let included = |beside: Beside| wire::IncludedRelease {
+            release: beside.id.to_string(),
+            description: beside.description,
+        };
+        Ok(wire::Release {
+            includes: includes.into_iter().map(included).collect(),
+            passed_over: passed_over.into_iter().map(passed_over_view).collect(),
+            ..self.release_view(entry, record).await?
         })
     }
 
@@ -267,6 +287,14 @@ fn phases(record: &PromotionRecord) -> Vec<wire::PhaseTime> {
             milliseconds: end.saturating_sub(*began),
         })
         .collect()
+}
+
+pub(super) fn passed_over_view(beside: Beside) -> wire::PassedOverRelease {
+    wire::PassedOverRelease {
+        release: beside.id.to_string(),
+        description: beside.description,
+        reason: beside.reason.unwrap_or_default(),
+    }
 }
 
 pub(super) fn build_view(record: &BuildRecord) -> wire::Build {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use hoist_core::detect;
 use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::lineage::Start;
 use hoist_core::manifest::{self, CommandLine, EnvSource};
 use hoist_core::model::TaskStatus;
 use hoist_engine::TaskId;
@@ -30,19 +31,25 @@ use crate::secrets::Env;
 use crate::store::{BuildRecord, BuildStatus, Commit, ReleaseRecord, StateChange};
 
 use cache::Cache;
-pub(crate) use cache::Turns;
+pub(crate) use cache::{CACHE_BYTES_MAX, Turns};
 use command::Command;
-pub(crate) use command::BUILD_LIMIT;
+pub(crate) use command::{BUILD_LIMIT, BUILD_MEMORY_BYTES, BUILD_PIDS_MAX};
 pub(crate) use contents::Contents;
 pub(crate) use listing::{Content, Digest, Item, Listing, Mode, SOURCE_BYTES_MAX};
 use output::Output;
 pub(crate) use source::{Origin, Source, chosen, inputs};
 
-/// What a build goes by beside its source.
-#[derive(Default)]
-struct Settings {
+/// What is wanted of a build beside its source.
+pub(crate) struct Wanted {
     /// Begin with an empty cache.
-    no_cache: bool,
+    pub(crate) no_cache: bool,
+    /// The release that the new one is made from.
+    pub(crate) start: Start,
+}
+
+/// What a build goes by beside its source.
+struct Settings {
+    wanted: Wanted,
     /// The env of the release that it will make, as far as it is known.
     env: Env,
     /// Variables that `app.json` sets in it: whether it keeps them in step, and the value.
@@ -50,7 +57,7 @@ struct Settings {
 }
 
 /// Runs a build to its end, which is recorded whatever happens.
-pub(crate) async fn run(rack: Arc<Rack>, record: BuildRecord, source: Source, no_cache: bool) {
+pub(crate) async fn run(rack: Arc<Rack>, record: BuildRecord, source: Source, wanted: Wanted) {
     let mut output = Output::create(&rack.layout.build_log(&record.app, &record.id));
     let _turn = match rack.build_turns.try_take(&record.app) {
         Some(turn) => turn,
@@ -60,8 +67,9 @@ pub(crate) async fn run(rack: Arc<Rack>, record: BuildRecord, source: Source, no
         }
     };
     let mut settings = Settings {
-        no_cache,
-        ..Settings::default()
+        wanted,
+        env: Env::new(),
+        added: BTreeMap::new(),
     };
     let made = make(&rack, &record, &source, &mut settings, &mut output).await;
     let ended = match made {
@@ -108,7 +116,9 @@ async fn fill_env(
     settings: &mut Settings,
     output: &mut Output,
 ) -> Result<(), RackError> {
-    let base = rack.base_release(&record.app).await?;
+    let base = rack
+        .base_release(&record.app, &settings.wanted.start)
+        .await?;
     let before = match &base {
         Some(release) => rack.releases.env(release)?,
         None => Env::new(),
@@ -177,7 +187,7 @@ async fn run_commands(
     output: &mut Output,
 ) -> Result<(), RackError> {
     let dir = rack.layout.cache(&record.app);
-    if settings.no_cache {
+    if settings.wanted.no_cache {
         let _ = std::fs::remove_dir_all(&dir);
         output.say("the build cache was emptied");
     }
@@ -276,7 +286,7 @@ async fn finish(
 ) -> Result<(), RackError> {
     let app = &record.app;
     let _one_at_a_time = rack.env_changes.lock().await;
-    let base = rack.base_release(app).await?;
+    let base = rack.base_release(app, &settings.wanted.start).await?;
     let mut env = match &base {
         Some(release) => rack.releases.env(release)?,
         None => Env::new(),

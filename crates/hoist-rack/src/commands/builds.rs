@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hoist_core::describe;
 use hoist_core::detect::Runtime;
 use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::lineage::Start;
 use hoist_core::manifest::{self, Dialect};
 use hoist_core::model::Standing;
 use hoist_core::plan::{AppStatus, CommandError};
@@ -35,6 +36,8 @@ pub struct BuildRequest {
     pub manifest: Option<String>,
     /// Begin with an empty build cache.
     pub no_cache: bool,
+    /// The release that the new one is made from.
+    pub start: Start,
 }
 
 /// What became of a source that was to be built.
@@ -74,7 +77,7 @@ impl Rack {
         actor: &Actor,
     ) -> Result<BuildRecord, RackError> {
         self.refuse_deleting(app)?;
-        let (_, env) = self.env(app).await?;
+        let (_, env) = self.env(app, &request.start).await?;
         let origin = Origin::Archive(archive.to_owned());
         self.begin_build(app, origin, request, env, actor).await
     }
@@ -95,7 +98,7 @@ impl Rack {
         actor: &Actor,
     ) -> Result<Built, RackError> {
         self.refuse_deleting(app)?;
-        let (_, env) = self.env(app).await?;
+        let (_, env) = self.env(app, &request.start).await?;
         if !(rebuild || request.no_cache)
             && let Some(unchanged) = self.unchanged(app, &listing, &request, &env, actor).await?
         {
@@ -123,7 +126,10 @@ impl Rack {
         actor: &Actor,
     ) -> Result<BuildRecord, RackError> {
         let description = describe_request(&request);
-        let no_cache = request.no_cache;
+        let wanted = build::Wanted {
+            no_cache: request.no_cache,
+            start: request.start,
+        };
         let id = new_build_id()?;
         // What is no archive, or has no manifest, is refused before there is a build.
         let source = Source::open(&self.layout, &id, origin, request.manifest, env).await?;
@@ -154,7 +160,7 @@ impl Rack {
         let rack = self.clone();
         let running = record.clone();
         self.tasks
-            .spawn(async move { build::run(rack, running, source, no_cache).await });
+            .spawn(async move { build::run(rack, running, source, wanted).await });
         Ok(record)
     }
 
@@ -197,7 +203,7 @@ impl Rack {
         request: &BuildRequest,
         env: &Env,
     ) -> Result<Option<BuildRecord>, RackError> {
-        let base = self.base_release(app).await?;
+        let base = self.base_release(app, &request.start).await?;
         let base = match base.and_then(|release| release.build) {
             Some(build) => self.store.build(app, &build).await?,
             None => None,
@@ -242,7 +248,7 @@ impl Rack {
         request: &BuildRequest,
         actor: &Actor,
     ) -> Result<ReleaseId, RackError> {
-        let base = self.base_release(app).await?;
+        let base = self.base_release(app, &request.start).await?;
         let env = match &base {
             Some(release) => self.releases.env(release)?,
             None => Env::new(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hoist_core::describe::EnvChange;
 use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::lineage::Start;
 use hoist_core::manifest::{check_env_name, check_env_value};
 
 use super::Actor;
@@ -17,10 +18,27 @@ use crate::store::{Commit, ReleaseRecord, StateChange};
 /// Bytes that all variables of a release may have together.
 const ENV_BYTES_MAX: usize = 1 << 20;
 
+/// How the variables of the next release differ.
+#[derive(Debug, Clone, Default)]
+pub struct EnvUpdate {
+    /// Variables to set.
+    pub set: BTreeMap<String, String>,
+    /// Variables to remove.
+    pub unset: BTreeSet<String>,
+    /// Refuse when another release would be changed than this one.
+    pub expected: Option<String>,
+    /// The release to change.
+    pub start: Start,
+}
+
 impl Rack {
     /// The environment that the next release starts from, and the release that has it.
-    pub async fn env(&self, app: &AppName) -> Result<(Option<ReleaseId>, Env), RackError> {
-        match self.base_release(app).await? {
+    pub async fn env(
+        &self,
+        app: &AppName,
+        start: &Start,
+    ) -> Result<(Option<ReleaseId>, Env), RackError> {
+        match self.base_release(app, start).await? {
             Some(release) => {
                 let env = self.releases.env(&release)?;
                 Ok((Some(release.id), env))
@@ -34,11 +52,15 @@ impl Rack {
     pub async fn update_env(
         &self,
         app: &AppName,
-        set: BTreeMap<String, String>,
-        unset: BTreeSet<String>,
-        expected: Option<String>,
+        update: EnvUpdate,
         actor: &Actor,
     ) -> Result<ReleaseRecord, RackError> {
+        let EnvUpdate {
+            set,
+            unset,
+            expected,
+            start,
+        } = update;
         for (name, value) in &set {
             check_env_name(name)?;
             check_env_value(name, value)?;
@@ -51,7 +73,7 @@ impl Rack {
         ) {
             return Err(hoist_core::plan::CommandError::Deleting.into());
         }
-        let base = self.base_release(app).await?;
+        let base = self.base_release(app, &start).await?;
         if let Some(expected) = expected {
             let found = base
                 .as_ref()

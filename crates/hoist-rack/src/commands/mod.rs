@@ -11,8 +11,8 @@ mod runs;
 
 use std::sync::Arc;
 
-use hoist_core::id::{AppName, Version};
-use hoist_core::lineage::{self, Base};
+use hoist_core::id::{AppName, ReleaseId, Version};
+use hoist_core::lineage::{self, Base, Start};
 use hoist_core::model::{App, Timestamp};
 use hoist_core::plan;
 
@@ -23,9 +23,11 @@ use crate::store::{AppEntry, Commit, Event, ReleaseRecord, StateChange, StoreErr
 
 pub use builds::BuildRequest;
 pub(crate) use builds::{Built, Stands};
+pub use env::EnvUpdate;
 pub use lifecycle::{ScaleEffect, ScaleOutcome, ScaleWish};
 pub use processes::{Found, ProcessView, RenewalView};
 pub use promotions::{IfBusy, PromoteRequest};
+pub use releases::Beside;
 pub use runs::{RunRequest, RunStreams, Terminal};
 
 /// Who asks, for records and events.
@@ -90,15 +92,33 @@ impl Rack {
         Ok(lineage::base(&newer, active))
     }
 
-    /// The release that the next one is made from.
+    /// The release that the next one is made from, as far as nobody asked for another.
     pub(crate) async fn base_release(
         &self,
         app: &AppName,
+        start: &Start,
     ) -> Result<Option<ReleaseRecord>, RackError> {
-        match self.base(app).await?.release {
+        let release = match start {
+            Start::Base => self.base(app).await?.release,
+            Start::Active => Some(self.active_release(app)?),
+            Start::Newest => {
+                let newest = self.store.releases(app, None, 1).await?;
+                return Ok(newest.into_iter().next());
+            }
+            Start::Release(release) => return self.release(app, release).await.map(Some),
+        };
+        match release {
             Some(release) => Ok(self.store.release(app, &release).await?),
             None => Ok(None),
         }
+    }
+
+    /// The release that serves.
+    pub(crate) fn active_release(&self, app: &AppName) -> Result<ReleaseId, RackError> {
+        let entry = self.app(app)?;
+        let serving = entry.app.serving.as_ref();
+        let serving = serving.ok_or_else(|| RackError::NothingActive(app.clone()))?;
+        Ok(serving.release.clone())
     }
 
     /// The app's status in the glossary's words.

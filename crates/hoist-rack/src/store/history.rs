@@ -176,6 +176,21 @@ impl Store {
             .await
     }
 
+    /// The promotions of a release, newest first.
+    pub async fn promotions_of(
+        self: &Arc<Self>,
+        release: &ReleaseId,
+    ) -> Result<Vec<PromotionRecord>, StoreError> {
+        /// More than anybody tries, or reads.
+        const TOLD_MAX: u32 = 100;
+        let sql = format!(
+            "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE release = ?1
+             ORDER BY epoch DESC, number DESC LIMIT ?2"
+        );
+        let params = (release.as_str().to_owned(), TOLD_MAX);
+        self.list(sql, params, get_promotion).await
+    }
+
     /// A one-off of an app.
     pub async fn one_off(
         self: &Arc<Self>,

@@ -1,0 +1,100 @@
+//! What a new release stands on, told when it is made: what is staged in it, and what it is not built on.
+
+use hoist_api::types::{PassedOverRelease, Release};
+
+use crate::error::CliError;
+use crate::output::Output;
+
+/// Of so many releases that were passed over each has its line.
+const LINES_MAX: usize = 3;
+
+/// Says what goes out with a release beside its own change, and what was passed over for it. In JSON it is in the data.
+pub(crate) fn tell(out: &mut Output<'_>, release: &Release) -> Result<(), CliError> {
+    if out.json() {
+        return Ok(());
+    }
+    for line in lines(release) {
+        out.chatter(&line)?;
+    }
+    Ok(())
+}
+
+fn lines(release: &Release) -> Vec<String> {
+    let includes = release.includes.iter().map(|included| {
+        let name = named(&included.release, &included.description);
+        format!("includes staged {name}")
+    });
+    includes.chain(passed_over(&release.passed_over)).collect()
+}
+
+/// A line for each release that was passed over; of many the newest.
+pub(crate) fn passed_over(releases: &[PassedOverRelease]) -> Vec<String> {
+    let shown = releases.iter().take(LINES_MAX);
+    let mut lines: Vec<_> = shown
+        .map(|over| format!("{} was passed over: {}", over.release, over.reason))
+        .collect();
+    if releases.len() > LINES_MAX {
+        let more = releases.len() - LINES_MAX;
+        lines.push(format!("{more} older releases were passed over as well"));
+    }
+    lines
+}
+
+fn named(release: &str, description: &str) -> String {
+    match description {
+        "" => release.to_owned(),
+        description => format!("{release}: {description}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hoist_api::Time;
+    use hoist_api::types::IncludedRelease;
+
+    use super::*;
+
+    fn over(release: &str) -> PassedOverRelease {
+        PassedOverRelease {
+            release: release.to_owned(),
+            description: "build".to_owned(),
+            reason: "its promotion was rolled back".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_staged_comes_with_its_description_and_what_is_not_with_the_reason() {
+        let included = |release: &str, description: &str| IncludedRelease {
+            release: release.to_owned(),
+            description: description.to_owned(),
+        };
+        let release = Release {
+            id: "R4".to_owned(),
+            app: "shop".to_owned(),
+            status: None,
+            build: None,
+            created: Time(0),
+            description: String::new(),
+            parent: None,
+            actor: "admin".to_owned(),
+            env: None,
+            manifest: None,
+            includes: vec![included("R1", "env add:FOO"), included("R2", "")],
+            passed_over: vec![over("R3")],
+        };
+        let expected = [
+            "includes staged R1: env add:FOO",
+            "includes staged R2",
+            "R3 was passed over: its promotion was rolled back",
+        ];
+        assert_eq!(lines(&release), expected);
+    }
+
+    #[test]
+    fn many_failures_are_not_many_lines() {
+        let releases: Vec<_> = ["R9", "R8", "R7", "R6", "R5"].map(over).into();
+        let lines = passed_over(&releases);
+        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[3], "2 older releases were passed over as well");
+    }
+}

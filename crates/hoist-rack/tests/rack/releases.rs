@@ -1,0 +1,123 @@
+//! What the next release is made from, and what is told of it.
+
+use std::collections::BTreeMap;
+
+use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::lineage::Start;
+use hoist_rack::RackError;
+use hoist_rack::commands::{Beside, BuildRequest, EnvUpdate};
+
+use super::world::{World, actor, created, setting, web};
+
+/// A release with one variable more, made from what is said.
+async fn set(world: &World, app: &AppName, name: &str, start: Start) -> ReleaseId {
+    let pair = BTreeMap::from([(name.to_owned(), "1".to_owned())]);
+    let change = EnvUpdate {
+        start,
+        ..setting(pair, None)
+    };
+    let release = world.rack().update_env(app, change, &actor()).await;
+    release.expect("a release").id
+}
+
+async fn parent(world: &World, app: &AppName, release: &ReleaseId) -> Option<ReleaseId> {
+    let record = world.rack().release(app, release).await;
+    record.expect("the release").parent
+}
+
+/// Names of the variables of a release.
+async fn names(world: &World, app: &AppName, release: &ReleaseId) -> String {
+    let start = Start::Release(release.clone());
+    let (_, env) = world.rack().env(app, &start).await.expect("the env");
+    env.into_keys().collect::<Vec<_>>().join(",")
+}
+
+async fn told(world: &World, app: &AppName, release: &ReleaseId) -> (Vec<Beside>, Vec<Beside>) {
+    let entry = world.rack().app(app).expect("the app");
+    let told = world.rack().told(&entry, release).await;
+    told.expect("told")
+}
+
+fn beside(id: &ReleaseId, description: &str, reason: Option<&str>) -> Beside {
+    Beside {
+        id: id.clone(),
+        description: description.to_owned(),
+        reason: reason.map(str::to_owned),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_carries_what_is_staged_and_passes_over_what_failed() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let first = world.build(&app, &web("serve")).await;
+    world.promote(&app, &first).await;
+    let bad = world.build(&app, &web("cry no; exit 3")).await;
+    world.promote(&app, &bad).await;
+    let staged = set(&world, &app, "A", Start::Base).await;
+    assert_eq!(parent(&world, &app, &staged).await, Some(first.clone()));
+    let over = beside(&bad, "", Some("its promotion was rolled back"));
+    assert_eq!(told(&world, &app, &staged).await, (Vec::new(), vec![over]));
+    let next = world.build(&app, &web("serve 204")).await;
+    assert_eq!(names(&world, &app, &next).await, "A");
+    let included = beside(&staged, "env add:A", None);
+    assert_eq!(
+        told(&world, &app, &next).await,
+        (vec![included], Vec::new())
+    );
+    world.promote(&app, &next).await;
+    assert_eq!(told(&world, &app, &next).await, (Vec::new(), Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_chooses_what_a_release_is_made_from() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let refused = world
+        .rack()
+        .update_env(
+            &app,
+            EnvUpdate {
+                start: Start::Active,
+                ..EnvUpdate::default()
+            },
+            &actor(),
+        )
+        .await;
+    assert!(matches!(refused, Err(RackError::NothingActive(_))));
+    let first = world.build(&app, &web("serve")).await;
+    world.promote(&app, &first).await;
+    let staged = set(&world, &app, "A", Start::Base).await;
+    let active = set(&world, &app, "B", Start::Active).await;
+    assert_eq!(names(&world, &app, &active).await, "B");
+    let newest = set(&world, &app, "C", Start::Newest).await;
+    assert_eq!(names(&world, &app, &newest).await, "B,C");
+    let start = Start::Release(staged.clone());
+    let chosen = set(&world, &app, "D", start.clone()).await;
+    assert_eq!(names(&world, &app, &chosen).await, "A,D");
+    assert_eq!(parent(&world, &app, &chosen).await, Some(staged));
+
+    let request = BuildRequest {
+        start: Start::Active,
+        ..BuildRequest::default()
+    };
+    let plain = world.build_as(&app, &web("serve 204"), request).await;
+    assert_eq!(names(&world, &app, &plain).await, "");
+    assert_eq!(parent(&world, &app, &plain).await, Some(first));
+    let request = BuildRequest {
+        start,
+        ..BuildRequest::default()
+    };
+    let on = world.build_as(&app, &web("serve 204"), request).await;
+    assert_eq!(names(&world, &app, &on).await, "A");
+
+    let unknown: ReleaseId = "RZZZZZZZZZZ".parse().expect("an id");
+    let change = EnvUpdate {
+        start: Start::Release(unknown.clone()),
+        ..setting(BTreeMap::new(), None)
+    };
+    let refused = world.rack().update_env(&app, change, &actor()).await;
+    assert!(
+        matches!(refused, Err(RackError::NoReleaseNamed { release, .. }) if release == unknown)
+    );
+}
