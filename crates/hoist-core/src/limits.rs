@@ -4,6 +4,8 @@ use crate::model::Millis;
 
 /// From a promotion's begin to its switch, unless the app or the promotion says otherwise.
 pub const PROMOTION_LIMIT: Millis = Millis::from_secs(600);
+/// How long a postdeploy script may take, and for how long an engine that cannot start it is asked again.
+pub const POSTDEPLOY_LIMIT: Millis = Millis::from_secs(600);
 /// From a process's start to ready, unless its service says otherwise.
 pub const START_LIMIT: Millis = Millis::from_secs(120);
 /// From a route table's decision to the router's acknowledgement, on the way forward.

@@ -293,6 +293,8 @@ pub enum RestartPolicy {
 pub enum TaskId {
     /// The release command of a promotion.
     ReleaseCommand(AppName, Version),
+    /// The postdeploy script of a promotion.
+    Postdeploy(AppName, Version),
     /// A build's command.
     Build(AppName, BuildId),
     /// A one-off.

@@ -21,6 +21,9 @@ use crate::store::{BuildRecord, ReleaseRecord, Store};
 /// Bytes of log that one process may keep before its oldest lines go.
 pub(crate) const PROCESS_LOG_BYTES_MAX: u64 = 16 << 20;
 
+/// What lines of a postdeploy script are of in the log.
+pub(crate) const POSTDEPLOY_SOURCE: &str = "postdeploy";
+
 /// A release with its build and its manifest, read with the release's own environment.
 pub struct ReleaseDetail {
     /// The release.
@@ -177,19 +180,41 @@ impl Releases {
         let once = detail.manifest.app_json.first_deploy.iter();
         let commands: Vec<_> = every.chain(once.filter(|_| first)).collect();
         let argv = manifest::CommandLine::in_turn(&commands);
+        let id = TaskId::ReleaseCommand(detail.record.app.clone(), promotion);
+        self.as_web(detail, id, argv, "release", limit)
+    }
+
+    /// The postdeploy script of a promotion, as a release command is run.
+    pub fn postdeploy(
+        &self,
+        detail: &ReleaseDetail,
+        promotion: Version,
+    ) -> Result<Option<TaskSpec>, RackError> {
+        let Some(command) = &detail.manifest.app_json.postdeploy else {
+            return Ok(None);
+        };
+        let id = TaskId::Postdeploy(detail.record.app.clone(), promotion);
+        let limit = limits::POSTDEPLOY_LIMIT.into();
+        self.as_web(detail, id, command.argv(), POSTDEPLOY_SOURCE, limit)
+    }
+
+    /// A task with the env, user and limits of `web`, or of the first service without one; none when there is no service.
+    fn as_web(
+        &self,
+        detail: &ReleaseDetail,
+        id: TaskId,
+        argv: Vec<String>,
+        source: &str,
+        limit: Duration,
+    ) -> Result<Option<TaskSpec>, RackError> {
         let services = &detail.manifest.services;
         let web = services.iter().find(|(name, _)| name.as_str() == "web");
         let Some((name, service)) = web.or(services.first()) else {
             return Ok(None);
         };
-        let source = "release".to_owned();
         let limits = self.limits_of(&detail.record.app, name);
-        let process = self.process(detail, name, service, argv, source, limits)?;
-        Ok(Some(TaskSpec {
-            id: TaskId::ReleaseCommand(detail.record.app.clone(), promotion),
-            process,
-            limit,
-        }))
+        let process = self.process(detail, name, service, argv, source.to_owned(), limits)?;
+        Ok(Some(TaskSpec { id, process, limit }))
     }
 
     /// A command of its own with the env, user, limits and volumes of a service, and further variables. It has no port.

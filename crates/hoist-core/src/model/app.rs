@@ -33,6 +33,8 @@ pub struct App {
     pub resizes: BTreeMap<ServiceName, Resize>,
     /// Processes that are started again, one by one, while their release stays.
     pub renewals: BTreeMap<SlotId, Renewal>,
+    /// Scripts of promotions that succeeded, until they were seen to have ended: one after the other, oldest first.
+    pub postdeploys: BTreeMap<Version, Postdeploy>,
     /// How often processes were started again because they no longer lived.
     pub revived: BTreeMap<SlotId, Revived>,
     /// The limit of a promotion from its begin to the switch.
@@ -201,4 +203,28 @@ pub struct Revived {
     pub times: u32,
     /// When it was last.
     pub at: Timestamp,
+}
+
+/// A script that runs once after its promotion succeeded, at most once for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postdeploy {
+    /// The release whose script it is.
+    pub release: ReleaseId,
+    /// Where it stands.
+    pub stage: PostdeployStage,
+    /// Drawn at the commit that entered the stage, or that made it this one's turn.
+    pub since: Version,
+    /// When that was.
+    pub entered: Timestamp,
+}
+
+/// Where a postdeploy script stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostdeployStage {
+    /// It was not seen to run yet.
+    Due,
+    /// It was seen to run: whatever becomes of it, it is not started again.
+    Running,
+    /// The app was stopped or deleted: it stops, or is forgotten where it never began.
+    Stopping,
 }

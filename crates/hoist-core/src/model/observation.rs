@@ -28,6 +28,8 @@ pub struct EngineLook {
     pub workloads: BTreeMap<WorkloadId, BTreeMap<Slot, Process>>,
     /// Release commands by the promotion they belong to.
     pub release_commands: BTreeMap<Version, TaskStatus>,
+    /// Postdeploy scripts by the promotion they belong to.
+    pub postdeploys: BTreeMap<Version, TaskStatus>,
     /// Workloads that the engine refused for good when they were last applied, with its words for users.
     pub refused: BTreeMap<WorkloadId, String>,
     /// Memory in bytes that new processes may take; none when unknown.

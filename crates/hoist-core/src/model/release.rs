@@ -14,6 +14,8 @@ pub struct Release {
     pub build: BuildId,
     /// Whether a command runs once, to completion, before any service of the release starts.
     pub has_release_command: bool,
+    /// Whether a script runs once after a promotion to it succeeded.
+    pub has_postdeploy: bool,
     /// Its services by name.
     pub services: BTreeMap<ServiceName, Service>,
 }

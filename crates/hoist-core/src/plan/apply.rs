@@ -17,7 +17,12 @@ pub fn apply(app: &mut App, transition: &Transition, at: Version, now: Timestamp
     app.generation = at;
     match transition {
         Transition::Enter { phase } => enter(app, phase, at, now),
-        Transition::End { outcome } => end(app, outcome),
+        Transition::End { outcome } => {
+            if *outcome == Outcome::Succeeded {
+                super::postdeploy::come_due(app, at, now);
+            }
+            end(app, outcome);
+        }
         Transition::Retire { workload } => {
             app.retiring.remove(workload);
         }
@@ -70,6 +75,12 @@ pub fn apply(app: &mut App, transition: &Transition, at: Version, now: Timestamp
         }
         Transition::Renewed { slot } | Transition::RenewalFailed { slot, .. } => {
             app.renewals.remove(slot);
+        }
+        Transition::PostdeployBegan { promotion } => {
+            super::postdeploy::began(app, *promotion, at, now);
+        }
+        Transition::PostdeployEnded { promotion, .. } => {
+            super::postdeploy::ended(app, *promotion, at, now);
         }
         Transition::Stopped => app.standing = Standing::Stopped,
         Transition::Deleted => {}
@@ -324,6 +335,11 @@ pub(super) fn forget_releases(app: &mut App) {
         app.retiring
             .values()
             .map(|retiring| retiring.release.clone()),
+    );
+    named.extend(
+        app.postdeploys
+            .values()
+            .map(|script| script.release.clone()),
     );
     app.releases.retain(|id, _| named.contains(id));
 }

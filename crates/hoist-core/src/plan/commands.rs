@@ -124,6 +124,7 @@ pub fn create(name: AppName, at: Version) -> App {
         promotion: None,
         resizes: BTreeMap::new(),
         renewals: BTreeMap::new(),
+        postdeploys: BTreeMap::new(),
         revived: BTreeMap::new(),
         promotion_limit: PROMOTION_LIMIT,
         router: RouterLife::default(),
@@ -357,6 +358,7 @@ fn let_all_go(app: &mut App, at: Version, now: Timestamp) {
     }
     app.resizes.clear();
     app.renewals.clear();
+    super::postdeploy::stop(app, at, now);
     app.revived.clear();
     app.generation = at;
     app.routes_since = at;

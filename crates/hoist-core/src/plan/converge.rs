@@ -26,6 +26,7 @@ pub fn converge(app: &App, seen: &Observation) -> Vec<Action> {
     if let Some(promotion) = &app.promotion {
         actions.extend(release_command(app, promotion, seen));
     }
+    actions.extend(super::postdeploy::converge(app, seen));
     let due = wanted
         .values()
         .filter(|(workload, _)| !waits_for_place(app, workload, seen));
@@ -48,7 +49,8 @@ pub fn converge(app: &App, seen: &Observation) -> Vec<Action> {
     actions
 }
 
-/// What belongs to no app: workloads go once no route names them, release commands without a promotion stop.
+/// What belongs to no app: workloads go once no route names them, release commands and postdeploy scripts that no app knows
+/// of stop.
 pub fn strays<'a>(apps: impl IntoIterator<Item = &'a App>, seen: &Observation) -> Vec<Action> {
     let apps: BTreeMap<_, _> = apps.into_iter().map(|app| (&app.name, app)).collect();
     let named = |id: &WorkloadId| seen.router.routed.iter().any(|slot| slot.workload == *id);
@@ -65,6 +67,10 @@ pub fn strays<'a>(apps: impl IntoIterator<Item = &'a App>, seen: &Observation) -
         apps.values()
             .any(|app| app.promotion.as_ref().is_some_and(|p| p.number == number))
     };
+    let due = |number| {
+        apps.values()
+            .any(|app| app.postdeploys.contains_key(number))
+    };
     let newest = apps
         .values()
         .map(|app| app.generation)
@@ -78,7 +84,11 @@ pub fn strays<'a>(apps: impl IntoIterator<Item = &'a App>, seen: &Observation) -
             **status == TaskStatus::Running && !in_flight(**number) && **number <= newest
         });
     let stop = running.map(|(number, _)| Action::StopReleaseCommand { promotion: *number });
-    remove.chain(stop).collect()
+    let scripts = seen.engine.postdeploys.iter().filter(|(number, status)| {
+        **status == TaskStatus::Running && !due(number) && **number <= newest
+    });
+    let scripts = scripts.map(|(number, _)| Action::StopPostdeploy { promotion: *number });
+    remove.chain(stop).chain(scripts).collect()
 }
 
 fn release_command(app: &App, promotion: &Promotion, seen: &Observation) -> Option<Action> {

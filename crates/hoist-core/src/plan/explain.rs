@@ -12,6 +12,8 @@ pub fn explain_waiting(waiting: &Waiting) -> String {
         Waiting::Look { part } => format!("a fresh look at {}", part_words(*part)),
         Waiting::ReleaseCommand { .. } => "the release command".to_owned(),
         Waiting::ReleaseCommandStop => "the release command to stop".to_owned(),
+        Waiting::Postdeploy { .. } => "the postdeploy script".to_owned(),
+        Waiting::PostdeployStop => "the postdeploy script to stop".to_owned(),
         Waiting::Memory {
             needed_bytes,
             free_bytes,
@@ -58,12 +60,14 @@ pub fn explain_waiting(waiting: &Waiting) -> String {
 pub fn waits_until(waiting: &Waiting) -> Option<Timestamp> {
     match waiting {
         Waiting::ReleaseCommand { until }
+        | Waiting::Postdeploy { until }
         | Waiting::Ready { until, .. }
         | Waiting::Drain { until, .. }
         | Waiting::Warm { until, .. } => Some(*until),
         Waiting::Router { until, .. } | Waiting::Gone { until, .. } => *until,
         Waiting::Look { .. }
         | Waiting::ReleaseCommandStop
+        | Waiting::PostdeployStop
         | Waiting::Memory { .. }
         | Waiting::Renewed { .. }
         | Waiting::Shrunk { .. } => None,

@@ -17,7 +17,7 @@
 //! - Commands about one workload reach its engine in the order they were given, or not at all.
 //! - No table is published before a look at the engine. After that one is due when it differs from the last, and when
 //!   an app's `routes_since` is newer than the running table.
-//! - What is under way shows: a release command or a workload whose start has been asked for and not answered is in the
+//! - What is under way shows: a release command, a postdeploy script or a workload whose start has been asked for and not answered is in the
 //!   engine's part (running; without slots), so that nothing ends beside it. A process whose restart has been asked for
 //!   and not answered shows as stopping.
 
@@ -26,6 +26,7 @@ mod commands;
 mod converge;
 pub mod explain;
 mod gate;
+mod postdeploy;
 mod renewal;
 mod resize;
 mod retire;
@@ -37,7 +38,9 @@ mod step;
 mod waiting;
 
 use crate::id::{ReleaseId, ServiceName, SlotId, Version, WorkloadId};
-use crate::model::{Life, Outcome, Phase, Reason, RenewalStage, ResizeStage, Unready, Workload};
+use crate::model::{
+    Exit, Life, Outcome, Phase, Reason, RenewalStage, ResizeStage, Unready, Workload,
+};
 
 pub use apply::apply;
 pub use commands::{CommandError, PromoteOptions, cancel, create, delete, promote, renew, stop};
@@ -146,6 +149,18 @@ pub enum Transition {
         /// What it calls itself.
         incarnation: u64,
     },
+    /// A postdeploy script was seen to have begun.
+    PostdeployBegan {
+        /// The promotion it belongs to.
+        promotion: Version,
+    },
+    /// A postdeploy script is over: what the engine holds of it may be forgotten.
+    PostdeployEnded {
+        /// The promotion it belongs to.
+        promotion: Version,
+        /// How it ended; none when the engine holds nothing of it, and it does not begin any more.
+        exit: Option<Exit>,
+    },
     /// A stopping app has stopped.
     Stopped,
     /// Nothing of a deleted app is left: its record may go.
@@ -183,6 +198,18 @@ pub enum Action {
     },
     /// Stop a promotion's release command.
     StopReleaseCommand {
+        /// The promotion.
+        promotion: Version,
+    },
+    /// Start a promotion's postdeploy script, at most once for ever.
+    RunPostdeploy {
+        /// The promotion.
+        promotion: Version,
+        /// The release it comes from.
+        release: ReleaseId,
+    },
+    /// Stop a promotion's postdeploy script.
+    StopPostdeploy {
         /// The promotion.
         promotion: Version,
     },

@@ -13,7 +13,7 @@ use super::shape::{
     service_of, serving, targets, withdrawn,
 };
 use super::waiting::{Part, Waiting};
-use super::{Transition, Verdict, renewal, resize, retire};
+use super::{Transition, Verdict, postdeploy, renewal, resize, retire};
 
 /// Decides the next transition of an app, or says what is waited for.
 pub fn step(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
@@ -27,7 +27,14 @@ pub fn step(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
         .promotion
         .as_ref()
         .map(|promotion| advance(app, promotion, seen, now));
-    let rest = [renewal::step, resize::step, retire::step, settle].map(|part| part(app, seen, now));
+    let rest = [
+        renewal::step,
+        resize::step,
+        retire::step,
+        postdeploy::step,
+        settle,
+    ];
+    let rest = rest.map(|part| part(app, seen, now));
     for verdict in promotion.into_iter().chain(rest) {
         match verdict {
             Verdict::Go(transition) => return Verdict::Go(transition),
@@ -49,6 +56,7 @@ pub fn due(app: &App, now: Timestamp) -> Option<Timestamp> {
     }
     times.extend(resize::times(app));
     times.extend(renewal::times(app));
+    times.extend(postdeploy::times(app));
     times.extend(
         app.retiring
             .values()
@@ -491,7 +499,7 @@ fn settle(app: &App, seen: &Observation, now: Timestamp) -> Verdict {
         ),
         Standing::Deleting { since, .. } => (since, None, Transition::Deleted),
     };
-    if app.promotion.is_some() || !app.retiring.is_empty() {
+    if app.promotion.is_some() || !app.retiring.is_empty() || !app.postdeploys.is_empty() {
         return Verdict::Rest;
     }
     let mut waiting = stale(seen, since, &[Part::Engine]);

@@ -18,6 +18,13 @@ pub enum Waiting {
     },
     /// The end of a release command that was told to stop.
     ReleaseCommandStop,
+    /// A postdeploy script.
+    Postdeploy {
+        /// When it is ended, or no longer tried.
+        until: Timestamp,
+    },
+    /// The end of a postdeploy script that was told to stop.
+    PostdeployStop,
     /// Memory that old processes still hold.
     Memory {
         /// Needed bytes.

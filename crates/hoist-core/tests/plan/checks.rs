@@ -12,6 +12,7 @@ use hoist_core::plan::Transition;
 use crate::engine::{Death, Engine};
 use crate::planner::Planner;
 use crate::router::Router;
+use crate::scripts::ScriptChecks;
 use crate::world::{exists, stays};
 
 /// What served when a promotion began.
@@ -32,6 +33,7 @@ pub struct Checks {
     pub prompt: bool,
     /// How long requests of a service of a release may take at least.
     pub drain_limits: BTreeMap<(ReleaseId, ServiceName), u64>,
+    pub scripts: ScriptChecks,
     before: BTreeMap<AppName, Before>,
     /// Apps of which a ready process died by itself.
     mourning: BTreeSet<AppName>,
@@ -55,6 +57,7 @@ impl Checks {
             let (was, is) = (before.generation, after.generation);
             self.fail("P4", format!("{}: generation {was} then {is}", after.name));
         }
+        self.scripts.commit(before, after);
         match (&before.promotion, &after.promotion) {
             (None, Some(promotion)) => {
                 let serving = before.serving.as_ref();
@@ -98,7 +101,24 @@ impl Checks {
             );
         }
         match transition {
-            Transition::End { outcome } => self.ended(app, outcome, engine),
+            Transition::End { outcome } => {
+                self.scripts.ended(name, *outcome == Outcome::Succeeded);
+                self.ended(app, outcome, engine);
+            }
+            Transition::PostdeployBegan { .. } => self.count("postdeploy began"),
+            Transition::PostdeployEnded { promotion, exit } => {
+                self.count(match exit {
+                    Some(exit) if exit.code == 0 => "postdeploy done",
+                    Some(_) => "postdeploy failed",
+                    None => "postdeploy forgotten",
+                });
+                if let Some(what) = self
+                    .scripts
+                    .over(*promotion, exit.as_ref(), &engine.scripts)
+                {
+                    self.fail("P11", what);
+                }
+            }
             Transition::Resized { .. } => self.count("resized"),
             Transition::ResizeFailed { .. } => self.count("resize failed"),
             Transition::Stopped => self.count("stopped"),
@@ -113,6 +133,9 @@ impl Checks {
                 self.mourning.insert(name.clone());
             }
             _ => {}
+        }
+        if let Some(what) = self.scripts.lost(app) {
+            self.fail("P11", what);
         }
     }
 
@@ -251,6 +274,13 @@ impl Checks {
                 "P7",
                 format!("the release command of {promotion} started {starts} times"),
             );
+        }
+    }
+
+    /// P11, at every start.
+    pub fn script_started(&mut self, promotion: Version, starts: u32) {
+        if let Some(what) = self.scripts.started(promotion, starts) {
+            self.fail("P11", what);
         }
     }
 

@@ -40,6 +40,7 @@ fn release(letter: char, fingerprint: u8) -> Release {
             .expect("a release id"),
         build: "BAAAAAAAAAA".parse().expect("a build id"),
         has_release_command: false,
+        has_postdeploy: false,
         services: services.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! A simulated engine: slots, starts that take a while, releases that are bad in every way, processes that die.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use hoist_core::id::{ProcessId, ReleaseId, ServiceName, Slot, SlotId, Version, WorkloadId};
@@ -10,6 +10,7 @@ use hoist_core::model::{
 };
 
 use crate::random::Random;
+use crate::scripts::Scripts;
 
 /// What processes of one service of one release do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,10 @@ pub struct Engine {
     pub commands: BTreeMap<Version, (TaskStatus, u64, i32)>,
     /// How often each was started.
     pub command_starts: BTreeMap<Version, u32>,
+    /// Postdeploy scripts.
+    pub scripts: Scripts,
+    /// Releases whose postdeploy script fails.
+    pub scripts_fail: BTreeSet<ReleaseId>,
     /// The newest command about each workload: older ones are void.
     order: BTreeMap<WorkloadId, u64>,
     pub behaviours: BTreeMap<(ReleaseId, ServiceName), Behaviour>,
@@ -266,6 +271,7 @@ impl Engine {
                 *status = TaskStatus::Ended(exit(*code, ExitCause::Own, now));
             }
         }
+        self.scripts.run(now);
         let mut deaths = Vec::new();
         let behaviours = &self.behaviours;
         for (id, workload) in &mut self.workloads {
@@ -364,6 +370,7 @@ impl Engine {
                 .iter()
                 .map(|(id, (status, ..))| (*id, *status))
                 .collect(),
+            postdeploys: self.scripts.look(),
             refused: self.refused.clone(),
             memory_free_bytes: (self.memory_total_bytes > 0).then(|| self.memory_free_bytes()),
         }
@@ -460,7 +467,7 @@ fn goes_deaf(process: &SimProcess, behaviour: Behaviour, now: u64) -> bool {
     }
 }
 
-fn exit(code: i32, cause: ExitCause, now: u64) -> Exit {
+pub fn exit(code: i32, cause: ExitCause, now: u64) -> Exit {
     let signal = (code > 128).then_some(code - 128);
     Exit {
         code,

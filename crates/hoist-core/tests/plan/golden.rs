@@ -1,7 +1,7 @@
 //! Stories with their transcripts: `stories/NAME.story` is what happens, `stories/NAME.told` all that the planner made
 //! of it. `UPDATE_GOLDEN=1` writes the transcripts anew; they are reviewed as text.
 //!
-//! A story's lines: `release A web*2=good:500 worker=exits:1 +command`, `promote A`, `rollback A`, `restart [SERVICE]`,
+//! A story's lines: `release A web*2=good:500 worker=exits:1 +command` (or `+command-fails`, `+script`, `+script-fails`), `promote A`, `rollback A`, `restart [SERVICE]`,
 //! `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `limit SERVICE=MB`, `give-back SERVICE`, `renew SERVICE.N`,
 //! `behave A SERVICE=BEHAVIOUR`, `stop`, `delete`, `memory N` (in MB, as `web^40`),
 //! `requests N`, `answered`, `rack dies MS`, `router dies`, `run MS`, `rest`.
@@ -274,6 +274,11 @@ impl Story {
             services.insert(key.1, of);
         }
         let build = "BAAAAAAAAAA".parse().expect("a build id");
+        let script_fails = words.contains(&"+script-fails");
+        if script_fails {
+            self.world.engine.scripts_fail.insert(id.clone());
+        }
+        let has_postdeploy = script_fails || words.contains(&"+script");
         let has_release_command = fails || words.contains(&"+command");
         self.releases.insert(
             name.to_owned(),
@@ -281,6 +286,7 @@ impl Story {
                 id,
                 build,
                 has_release_command,
+                has_postdeploy,
                 services,
             },
         );

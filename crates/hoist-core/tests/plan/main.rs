@@ -12,6 +12,7 @@ mod golden;
 mod planner;
 mod random;
 mod router;
+mod scripts;
 mod users;
 mod words;
 mod world;
@@ -199,6 +200,11 @@ fn promises_hold_under_faults() {
             "revived",
             "restarted with limits",
         ])
+        .chain([
+            "postdeploy done",
+            "postdeploy failed",
+            "postdeploy forgotten",
+        ])
     {
         assert!(
             !many || outcomes.contains_key(kind),
@@ -268,6 +274,21 @@ fn p6_a_hidden_state_is_caught() {
 #[test]
 fn p7_a_forgotten_release_command_is_caught() {
     caught(Defect::ForgetsCommands, "P7");
+}
+
+#[test]
+fn p11_a_forgotten_postdeploy_script_is_caught() {
+    caught(Defect::ForgetsScripts, "P11");
+}
+
+#[test]
+fn p11_a_lost_postdeploy_script_is_caught() {
+    caught(Defect::LosesScripts, "P11");
+}
+
+#[test]
+fn p11_a_postdeploy_script_of_a_failure_is_caught() {
+    caught(Defect::RunsScriptsOfFailures, "P11");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hoist_core::id::{ServiceName, Version};
 use hoist_core::model::{
-    App, Observation, Outcome, Phase, Probe, ProcessState, Reason, RenewalStage, RouteTarget,
-    Timestamp,
+    App, Observation, Outcome, Phase, Postdeploy, PostdeployStage, Probe, ProcessState, Reason,
+    RenewalStage, RouteTarget, Timestamp,
 };
 use hoist_core::plan::{self, Action, Transition, Verdict};
 
@@ -28,6 +28,12 @@ pub enum Defect {
     HiddenState,
     /// P7: what is known of a release command is forgotten as soon as it ended.
     ForgetsCommands,
+    /// P11: what is known of a postdeploy script is forgotten as soon as it ended.
+    ForgetsScripts,
+    /// P11: a promotion that begins takes the place of the script before it.
+    LosesScripts,
+    /// P11: a script is due with the end of every promotion.
+    RunsScriptsOfFailures,
     /// P8: traffic moves before the gate.
     ShiftsEarly,
     /// P2: a process is started again before the router has let go of it.
@@ -100,6 +106,30 @@ impl Planner {
                 if let Some(serving) = &mut app.serving {
                     serving.release = target;
                 }
+            }
+            (
+                Some(Defect::LosesScripts),
+                Transition::Enter {
+                    phase: Phase::Starting,
+                },
+                _,
+            ) => app.postdeploys.clear(),
+            (
+                Some(Defect::RunsScriptsOfFailures),
+                Transition::Enter {
+                    phase: Phase::RollingBack { .. },
+                },
+                Some(release),
+            ) => {
+                let script = Postdeploy {
+                    release,
+                    stage: PostdeployStage::Due,
+                    since: at,
+                    entered: now,
+                };
+                let number = app.promotion.as_ref().map(|promotion| promotion.number);
+                app.postdeploys
+                    .extend(number.map(|number| (number, script)));
             }
             _ => {}
         }

@@ -104,6 +104,9 @@ fn release(
     let id: ReleaseId = format!("RAAAAAAA{}{}{last}", letter(app), letter(number))
         .parse()
         .expect("a release id");
+    if random.permille(300) {
+        engine.scripts_fail.insert(id.clone());
+    }
     let mut services = BTreeMap::new();
     for kind in kinds {
         if kind.name != "web" && random.permille(150) {
@@ -140,6 +143,7 @@ fn release(
         id,
         build: "BAAAAAAAAAA".parse().expect("a build id"),
         has_release_command: command_fails || random.permille(250),
+        has_postdeploy: random.permille(400),
         services,
     }
 }

@@ -75,6 +75,14 @@ pub fn transition(transition: &Transition) -> String {
             explain::explain_reason(reason)
         ),
         Transition::RouterChanged { incarnation } => format!("takes note of router {incarnation}"),
+        Transition::PostdeployBegan { promotion } => {
+            format!("takes note that the script of {promotion} runs")
+        }
+        Transition::PostdeployEnded { promotion, exit } => {
+            let how = exit.as_ref().map(explain::explain_exit);
+            let how = how.unwrap_or_else(|| "without having run".to_owned());
+            format!("takes note that the script of {promotion} is over: {how}")
+        }
         Transition::Stopped => "stopped".to_owned(),
         Transition::Deleted => "deleted".to_owned(),
     }
@@ -103,6 +111,10 @@ pub fn action(action: &Action) -> String {
             format!("run release command of {release} for {promotion}")
         }
         Action::StopReleaseCommand { promotion } => format!("stop release command of {promotion}"),
+        Action::RunPostdeploy { promotion, release } => {
+            format!("run script of {release} for {promotion}")
+        }
+        Action::StopPostdeploy { promotion } => format!("stop script of {promotion}"),
     }
 }
 

@@ -35,6 +35,7 @@ pub struct Faults {
 #[derive(Debug, Clone)]
 enum Mail {
     Act(Action),
+    Forget(Version),
     Publish(Table),
     Engine(EngineLook),
     Probes(Version, BTreeMap<SlotId, Asked>),
@@ -177,6 +178,9 @@ impl World {
                 .commands
                 .retain(|_, (status, ..)| *status == TaskStatus::Running);
         }
+        if self.planner.defect == Some(Defect::ForgetsScripts) {
+            self.engine.scripts.forget_ended();
+        }
         for death in deaths {
             if self.verbose {
                 self.say(format!(
@@ -276,6 +280,7 @@ impl World {
             let (order, mail) = entry.remove();
             match mail {
                 Mail::Act(action) => self.act(&action, order),
+                Mail::Forget(number) => self.engine.scripts.forget(number, order),
                 Mail::Publish(table) => {
                     self.router.accept(table, self.now);
                 }
@@ -337,6 +342,15 @@ impl World {
                 }
                 Vec::new()
             }
+            Action::RunPostdeploy { promotion, release } => {
+                self.run_script(*promotion, release, order);
+                Vec::new()
+            }
+            Action::StopPostdeploy { promotion } => {
+                let gone_at = self.now + self.random.below(5_000);
+                self.engine.scripts.stop(*promotion, gone_at);
+                Vec::new()
+            }
         };
         self.checks
             .stopped(&stopped, &self.engine, &self.router, self.now);
@@ -362,6 +376,33 @@ impl World {
         self.checks.command_started(promotion, *starts);
     }
 
+    fn run_script(&mut self, promotion: Version, release: &hoist_core::id::ReleaseId, order: u64) {
+        let takes = self.random.below(10_000);
+        let ends_at = self.now + self.engine.command_ms.unwrap_or(takes);
+        let fails = self.engine.scripts_fail.contains(release);
+        let starts = self.engine.scripts.start(promotion, order, ends_at, fails);
+        if let Some(starts) = starts {
+            self.checks.script_started(promotion, starts);
+        }
+    }
+
+    /// Has the engine forget scripts that no app's state speaks of any more.
+    fn forget_scripts(&mut self) {
+        let seen = self.controller.seen.engine.postdeploys.iter();
+        let ended = seen.filter(|(_, status)| matches!(status, TaskStatus::Ended(_)));
+        let needed = |number: &Version| {
+            let mut apps = self.apps.values();
+            apps.any(|app| app.postdeploys.contains_key(number))
+        };
+        let over: Vec<_> = ended
+            .map(|(number, _)| *number)
+            .filter(|number| !needed(number))
+            .collect();
+        for number in over {
+            self.send(Mail::Forget(number));
+        }
+    }
+
     fn dies(&mut self) -> bool {
         let dies = self.random.permille(self.faults.controller_dies);
         if dies {
@@ -378,8 +419,9 @@ impl World {
             down_until: self.now + ms,
             ..Controller::default()
         };
-        self.mail
-            .retain(|_, (_, mail)| matches!(mail, Mail::Act(_) | Mail::Publish(_)));
+        self.mail.retain(|_, (_, mail)| {
+            matches!(mail, Mail::Act(_) | Mail::Forget(_) | Mail::Publish(_))
+        });
     }
 
     fn control(&mut self) {
@@ -392,6 +434,7 @@ impl World {
         for action in plan::strays(self.apps.values(), &self.controller.seen) {
             self.send(Mail::Act(action));
         }
+        self.forget_scripts();
         self.publish();
     }
 

@@ -215,6 +215,9 @@ fn task_name(id: &TaskId) -> String {
         TaskId::ReleaseCommand(app, promotion) => {
             format!("release{SEPARATOR}{app}{SEPARATOR}{promotion}")
         }
+        TaskId::Postdeploy(app, promotion) => {
+            format!("postdeploy{SEPARATOR}{app}{SEPARATOR}{promotion}")
+        }
         TaskId::Build(app, build) => format!("build{SEPARATOR}{app}{SEPARATOR}{build}"),
         TaskId::OneOff(app, process) => format!("run{SEPARATOR}{app}{SEPARATOR}{process}"),
     }
@@ -230,6 +233,7 @@ fn parse_task(name: &str) -> Option<TaskId> {
     }
     match kind {
         "release" => Some(TaskId::ReleaseCommand(app, rest.parse().ok()?)),
+        "postdeploy" => Some(TaskId::Postdeploy(app, rest.parse().ok()?)),
         "build" => Some(TaskId::Build(app, rest.parse::<BuildId>().ok()?)),
         "run" => Some(TaskId::OneOff(app, rest.parse::<ProcessId>().ok()?)),
         _ => None,
@@ -255,6 +259,13 @@ mod tests {
         let app: AppName = "a".parse().unwrap();
         let tasks = [
             TaskId::ReleaseCommand(
+                app.clone(),
+                Version {
+                    epoch: 1,
+                    number: 2,
+                },
+            ),
+            TaskId::Postdeploy(
                 app.clone(),
                 Version {
                     epoch: 1,

@@ -367,12 +367,14 @@ impl Inner {
         ) {
             return Ok(false);
         }
-        let (TaskId::ReleaseCommand(app, _) | TaskId::Build(app, _) | TaskId::OneOff(app, _)) =
-            &spec.id;
+        let (TaskId::ReleaseCommand(app, _)
+        | TaskId::Postdeploy(app, _)
+        | TaskId::Build(app, _)
+        | TaskId::OneOff(app, _)) = &spec.id;
         let app: &AppName = app;
         let id = match &spec.id {
             TaskId::OneOff(_, id) => Some(id),
-            TaskId::ReleaseCommand(..) | TaskId::Build(..) => None,
+            TaskId::ReleaseCommand(..) | TaskId::Postdeploy(..) | TaskId::Build(..) => None,
         };
         let start = Start {
             dir,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use hoist_core::id::{ReleaseId, SlotId, Version, WorkloadId};
+use hoist_core::id::{AppName, ReleaseId, SlotId, Version, WorkloadId};
 use hoist_core::limits;
 use hoist_core::model::{App, EngineLook, Life, ProcessState, TaskStatus, Workload};
 use hoist_core::plan::{self, Action};
@@ -26,8 +26,8 @@ impl Controller {
             for action in plan::converge(&entry.app, &observation) {
                 self.act(&entry.app, action);
             }
-            self.forget_release_commands(&entry.app, seen);
         }
+        self.forget_tasks(state, seen);
         let observation = hoist_core::model::Observation {
             engine: look.engine.clone(),
             router: look.router.clone(),
@@ -36,10 +36,13 @@ impl Controller {
         for action in plan::strays(state.apps.values().map(|entry| &entry.app), &observation) {
             match action {
                 Action::Remove { id } => self.remove(id),
-                Action::StopReleaseCommand { promotion } => self.stop_stray(promotion, seen),
+                Action::StopReleaseCommand { promotion } | Action::StopPostdeploy { promotion } => {
+                    self.stop_stray(promotion, seen);
+                }
                 Action::Apply { .. }
                 | Action::Restart { .. }
-                | Action::RunReleaseCommand { .. } => {}
+                | Action::RunReleaseCommand { .. }
+                | Action::RunPostdeploy { .. } => {}
             }
         }
     }
@@ -53,21 +56,27 @@ impl Controller {
                 self.run_release_command(app, promotion, release);
             }
             Action::StopReleaseCommand { promotion } => {
-                self.stop_release_command(TaskId::ReleaseCommand(app.name.clone(), promotion));
+                self.stop_task(TaskId::ReleaseCommand(app.name.clone(), promotion));
+            }
+            Action::RunPostdeploy { promotion, release } => {
+                self.run_postdeploy(app.name.clone(), promotion, release);
+            }
+            Action::StopPostdeploy { promotion } => {
+                self.stop_task(TaskId::Postdeploy(app.name.clone(), promotion));
             }
         }
     }
 
-    /// Stops a release command whose promotion is over.
+    /// Stops what runs for a promotion that nobody waits for any more.
     fn stop_stray(self: &Arc<Self>, promotion: Version, seen: &Seen) {
-        let of_promotion =
-            |id: &&TaskId| matches!(id, TaskId::ReleaseCommand(_, number) if *number == promotion);
-        if let Some(id) = seen.tasks.keys().find(of_promotion) {
-            self.stop_release_command(id.clone());
+        for (id, status) in &seen.tasks {
+            if promotion_of(id) == Some(promotion) && *status == TaskStatus::Running {
+                self.stop_task(id.clone());
+            }
         }
     }
 
-    fn stop_release_command(self: &Arc<Self>, id: TaskId) {
+    fn stop_task(self: &Arc<Self>, id: TaskId) {
         self.start(Acting::Task(id.clone()), |own| async move {
             Ok(own.engine.stop_task(&id).await?)
         });
@@ -146,18 +155,32 @@ impl Controller {
         });
     }
 
-    /// A release command's record is needed until its promotion ended.
-    fn forget_release_commands(self: &Arc<Self>, app: &App, seen: &Seen) {
+    fn run_postdeploy(self: &Arc<Self>, app: AppName, promotion: Version, release: ReleaseId) {
+        let task = TaskId::Postdeploy(app.clone(), promotion);
+        self.start(Acting::Task(task), move |own| async move {
+            let detail = own.releases.detail(&app, &release).await?;
+            if let Some(spec) = own.releases.postdeploy(&detail, promotion)? {
+                own.engine.run(&spec).await?;
+            }
+            Ok(())
+        });
+    }
+
+    /// A task's record is needed for as long as its app's state speaks of it, and no longer.
+    fn forget_tasks(self: &Arc<Self>, state: &RackState, seen: &Seen) {
         for (id, status) in &seen.tasks {
-            let TaskId::ReleaseCommand(name, promotion) = id else {
-                continue;
+            let app = |name: &AppName| state.apps.get(name).map(|entry| &entry.app);
+            let over = match id {
+                TaskId::ReleaseCommand(name, number) => {
+                    let promotion = app(name).and_then(|app| app.promotion.as_ref());
+                    promotion.is_none_or(|promotion| promotion.number != *number)
+                }
+                TaskId::Postdeploy(name, number) => {
+                    app(name).is_none_or(|app| !app.postdeploys.contains_key(number))
+                }
+                TaskId::Build(..) | TaskId::OneOff(..) => false,
             };
-            let current = app
-                .promotion
-                .as_ref()
-                .is_some_and(|p| p.number == *promotion);
-            let ended = matches!(status, hoist_core::model::TaskStatus::Ended(_));
-            if *name == app.name && !current && ended {
+            if over && matches!(status, TaskStatus::Ended(_)) {
                 let id = id.clone();
                 self.start(Acting::Task(id.clone()), |own| async move {
                     Ok(own.engine.forget_task(&id).await?)
@@ -214,9 +237,20 @@ impl fmt::Display for Acting {
             Self::Task(TaskId::ReleaseCommand(app, number)) => {
                 write!(f, "see to the release command of {app} ({number})")
             }
+            Self::Task(TaskId::Postdeploy(app, number)) => {
+                write!(f, "see to the postdeploy script of {app} ({number})")
+            }
             Self::Task(TaskId::Build(app, build)) => write!(f, "see to build {build} of {app}"),
             Self::Task(TaskId::OneOff(app, process)) => write!(f, "see to {process} of {app}"),
         }
+    }
+}
+
+/// The promotion that a task belongs to.
+fn promotion_of(id: &TaskId) -> Option<Version> {
+    match id {
+        TaskId::ReleaseCommand(_, number) | TaskId::Postdeploy(_, number) => Some(*number),
+        TaskId::Build(..) | TaskId::OneOff(..) => None,
     }
 }
 
@@ -239,7 +273,12 @@ pub(super) fn count_in(look: &mut EngineLook, acting: &HashSet<Acting>) {
                     .entry(*number)
                     .or_insert(TaskStatus::Running);
             }
-            Acting::Task(_) => {}
+            Acting::Task(TaskId::Postdeploy(_, number)) => {
+                look.postdeploys
+                    .entry(*number)
+                    .or_insert(TaskStatus::Running);
+            }
+            Acting::Task(TaskId::Build(..) | TaskId::OneOff(..)) => {}
         }
     }
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use hoist_core::id::{SlotId, WorkloadId};
+use hoist_core::id::{AppName, SlotId, Version, WorkloadId};
 use hoist_core::model::{App, Observation, Outcome, Phase, Reason, Timestamp};
 use hoist_core::plan::{self, Transition};
+use hoist_engine::TaskId;
 
 use super::words::{self, event_source};
 use super::{Controller, EndedRenewal, EndedResize};
 use crate::clock::wall;
 use crate::error::with_causes;
 use crate::logs;
+use crate::releases::POSTDEPLOY_SOURCE;
 use crate::store::{AppEntry, Commit, Event, PromotionRecord, StateChange, StoreError};
 
 /// Last log lines kept of a process at fault.
@@ -157,7 +159,7 @@ impl Controller {
     ) -> Vec<Event> {
         let mut events = Vec::new();
         let promotion = before.promotion.as_ref().map(|promotion| promotion.number);
-        let mut add = |kind: &str, source: String, text: String| {
+        let mut add = |promotion: Option<Version>, kind: &str, source: String, text: String| {
             events.push(Event {
                 id: 0,
                 app: before.name.clone(),
@@ -171,7 +173,15 @@ impl Controller {
         };
         let engine = self.engine.capabilities().engine;
         if let Some((kind, text)) = words::transition_words(before, transition) {
-            add(kind, event_source(engine, "promotion"), text);
+            add(promotion, kind, event_source(engine, "promotion"), text);
+        }
+        if let Some((number, kind, mut text)) = words::postdeploy_words(before, transition) {
+            if kind == words::POSTDEPLOY_FAILED
+                && let Some(line) = self.last_line_of_postdeploy(&before.name, number)
+            {
+                text = format!("{text}: {line}");
+            }
+            add(Some(number), kind, event_source(engine, "postdeploy"), text);
         }
         let (old, new) = (plan::status(before, seen), plan::status(after, seen));
         if old != new {
@@ -180,7 +190,7 @@ impl Controller {
                 words::status_word(old),
                 words::status_word(new)
             );
-            add("app:status", event_source(engine, "app"), text);
+            add(promotion, "app:status", event_source(engine, "app"), text);
         }
         events
     }
@@ -236,6 +246,15 @@ impl Controller {
             _ => {}
         }
         Ok(Some(record))
+    }
+
+    /// What a postdeploy script said last.
+    fn last_line_of_postdeploy(&self, app: &AppName, promotion: Version) -> Option<String> {
+        let task = TaskId::Postdeploy(app.clone(), promotion);
+        let process = self.lock().seen.task_processes.get(&task).cloned()?;
+        let file = format!("{POSTDEPLOY_SOURCE}.{process}.log");
+        let (_, _, text) = logs::last_lines(&self.layout.logs(app).join(file), 1).pop()?;
+        Some(text)
     }
 
     /// What the process at fault said last.

@@ -261,10 +261,15 @@ impl Controller {
             TaskId::ReleaseCommand(_, promotion) => Some((*promotion, *status)),
             _ => None,
         });
+        let postdeploys = seen.tasks.iter().filter_map(|(id, status)| match id {
+            TaskId::Postdeploy(_, promotion) => Some((*promotion, *status)),
+            _ => None,
+        });
         let mut engine = EngineLook {
             look,
             workloads: seen.workloads.clone(),
             release_commands: release_commands.collect::<BTreeMap<Version, TaskStatus>>(),
+            postdeploys: postdeploys.collect(),
             refused: self.lock().refused.clone(),
             memory_free_bytes: seen.memory_free_bytes,
         };
@@ -448,6 +453,7 @@ impl Controller {
                     .map(|(id, slots)| (id.clone(), slots.clone()))
                     .collect(),
                 release_commands: engine.release_commands.clone(),
+                postdeploys: engine.postdeploys.clone(),
                 refused: engine.refused.clone(),
                 memory_free_bytes: engine.memory_free_bytes,
             },

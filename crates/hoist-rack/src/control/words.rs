@@ -1,7 +1,9 @@
 //! The words of events, phases and outcomes: one word each, the same everywhere.
 
-use hoist_core::id::SlotId;
-use hoist_core::model::{App, Outcome, Phase, Reason, RenewalStage, ReplaceStep, ResizeStage};
+use hoist_core::id::{SlotId, Version};
+use hoist_core::model::{
+    App, Outcome, Phase, PostdeployStage, Reason, RenewalStage, ReplaceStep, ResizeStage,
+};
 use hoist_core::plan::{self, AppStatus, Transition};
 
 /// Where an event line comes from: `system/local/web.1`.
@@ -139,8 +141,54 @@ pub(super) fn transition_words(
             ),
         ),
         Transition::Stopped => ("app:stop", "stopped".to_owned()),
-        Transition::RouterChanged { .. } | Transition::Deleted => return None,
+        Transition::RouterChanged { .. }
+        | Transition::Deleted
+        | Transition::PostdeployBegan { .. }
+        | Transition::PostdeployEnded { .. } => return None,
     })
+}
+
+/// The kind of the event that a postdeploy script failed.
+pub(super) const POSTDEPLOY_FAILED: &str = "postdeploy:fail";
+
+/// The event of a postdeploy script: the promotion it belongs to, its kind and its line.
+pub(super) fn postdeploy_words(
+    app: &App,
+    transition: &Transition,
+) -> Option<(Version, &'static str, String)> {
+    let (promotion, exit) = match transition {
+        Transition::PostdeployBegan { promotion } => {
+            let release = &app.postdeploys.get(promotion)?.release;
+            let text = format!("running the postdeploy script of {release}");
+            return Some((*promotion, "postdeploy:start", text));
+        }
+        Transition::PostdeployEnded { promotion, exit } => (*promotion, exit),
+        _ => return None,
+    };
+    let script = app.postdeploys.get(&promotion)?;
+    let release = &script.release;
+    let (kind, text) = match (script.stage, exit) {
+        (PostdeployStage::Stopping, _) => (
+            "postdeploy:stop",
+            format!("the postdeploy script of {release} ends with the app"),
+        ),
+        (_, Some(exit)) if exit.code == 0 => (
+            "postdeploy:finish",
+            format!("the postdeploy script of {release} is done"),
+        ),
+        (_, Some(exit)) => (
+            POSTDEPLOY_FAILED,
+            format!(
+                "{release} stays active, but its postdeploy script failed ({})",
+                plan::explain::explain_exit(exit)
+            ),
+        ),
+        (_, None) => (
+            POSTDEPLOY_FAILED,
+            format!("{release} stays active, but its postdeploy script could not be run"),
+        ),
+    };
+    Some((promotion, kind, text))
 }
 
 fn replace_words(step: ReplaceStep) -> &'static str {

@@ -40,6 +40,11 @@ const TIMES: &[(&str, Millis, &str)] = &[
         "from its begin to the switch (--timeout)",
     ),
     (
+        "postdeploy",
+        limits::POSTDEPLOY_LIMIT,
+        "a postdeploy script",
+    ),
+    (
         "start",
         limits::START_LIMIT,
         "from a process's start to ready (health.grace)",

@@ -6,6 +6,7 @@ use hoist_core::id::{ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model as core;
 use serde::{Deserialize, Serialize};
 
+use super::postdeploy::Postdeploy;
 use super::promotion::Promotion;
 use super::{StoreError, parse, unreadable};
 
@@ -36,6 +37,8 @@ struct App {
     renewals: Vec<Renewal>,
     #[serde(default)]
     revived: Vec<Revived>,
+    #[serde(default)]
+    postdeploys: Vec<Postdeploy>,
     promotion_limit_ms: u64,
     router_incarnation: u64,
     router_since: String,
@@ -47,6 +50,8 @@ struct Release {
     id: String,
     build: String,
     has_release_command: bool,
+    #[serde(default)]
+    has_postdeploy: bool,
     services: BTreeMap<String, Service>,
 }
 
@@ -171,6 +176,7 @@ impl App {
             resizes: by_text(&app.resizes, Resize::from_core),
             renewals: app.renewals.iter().map(Renewal::from_core).collect(),
             revived: app.revived.iter().map(Revived::from_core).collect(),
+            postdeploys: app.postdeploys.iter().map(Postdeploy::from_core).collect(),
             promotion_limit_ms: app.promotion_limit.0,
             router_incarnation: app.router.incarnation,
             router_since: app.router.since.to_string(),
@@ -184,6 +190,7 @@ impl App {
         let retiring = self.retiring.into_iter().map(Retiring::into_core);
         let renewals = self.renewals.into_iter().map(Renewal::into_core);
         let revived = self.revived.into_iter().map(Revived::into_core);
+        let postdeploys = self.postdeploys.into_iter().map(Postdeploy::into_core);
         Ok(core::App {
             name: parse(&self.name)?,
             generation: parse(&self.generation)?,
@@ -198,6 +205,7 @@ impl App {
             resizes: by_name(self.resizes, Resize::into_core)?,
             renewals: renewals.collect::<Result<_, _>>()?,
             revived: revived.collect::<Result<_, _>>()?,
+            postdeploys: postdeploys.collect::<Result<_, _>>()?,
             promotion_limit: core::Millis(self.promotion_limit_ms),
             router: core::RouterLife {
                 incarnation: self.router_incarnation,
@@ -214,6 +222,7 @@ impl Release {
             id: release.id.to_string(),
             build: release.build.to_string(),
             has_release_command: release.has_release_command,
+            has_postdeploy: release.has_postdeploy,
             services: by_text(&release.services, Service::from_core),
         }
     }
@@ -223,6 +232,7 @@ impl Release {
             id: parse(&self.id)?,
             build: parse(&self.build)?,
             has_release_command: self.has_release_command,
+            has_postdeploy: self.has_postdeploy,
             services: by_name(self.services, |service| Ok(service.into_core()))?,
         })
     }

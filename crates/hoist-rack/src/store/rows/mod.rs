@@ -2,6 +2,7 @@
 
 mod app;
 mod one_off;
+mod postdeploy;
 mod promotion;
 
 use std::collections::BTreeMap;
