@@ -1,5 +1,6 @@
 //! Run and exec: one command, its streams or its terminal, and its exit code.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -33,6 +34,7 @@ pub(crate) const STORIES: &[Story] = &[
         streams_are_apart_and_binary_clean,
     ),
     ("a_real_terminal", a_real_terminal),
+    ("a_full_disk_is_named", a_full_disk_is_named),
     ("half_a_terminal_is_none", half_a_terminal_is_none),
     ("a_terminal_is_given_back", a_terminal_is_given_back),
     ("exec_enters_a_process", exec_enters_a_process),
@@ -115,7 +117,23 @@ fn exit_codes_are_the_process_own() -> Result<()> {
         ensure!(ran.stdout.is_empty(), "{ran}");
     }
     let ran = run(&rack, &["no-such-program", "x"])?;
-    ran.expect(127, &["no-such-program", "could not be executed"])
+    ran.expect(127, &["no-such-program", "could not be executed"])?;
+    each_end_is_told_once(&rack)
+}
+
+fn each_end_is_told_once(rack: &Rack) -> Result<()> {
+    let events = rack.hoist(&["events", "-a", "shop", "--json"])?;
+    let events: serde_json::Value = serde_json::from_str(&events.stdout)?;
+    let items = events["items"].as_array().context("no items")?;
+    let ends: Vec<&str> = items
+        .iter()
+        .filter(|event| event["name"] == "process:exit")
+        .filter_map(|event| event["text"].as_str())
+        .collect();
+    let once: BTreeSet<&str> = ends.iter().copied().collect();
+    ensure!(once.len() >= 8, "{ends:#?}");
+    ensure!(once.len() == ends.len(), "told twice: {ends:#?}");
+    Ok(())
 }
 
 fn a_string_is_for_a_shell_and_words_are_not() -> Result<()> {
@@ -214,6 +232,20 @@ fn a_real_terminal() -> Result<()> {
     let mut terminal = Terminal::run(&command, 0, 0)?;
     terminal.shows("24 80\r\n")?;
     ensure!(terminal.ended()? == 0);
+    Ok(())
+}
+
+fn a_full_disk_is_named() -> Result<()> {
+    let rack = shop()?;
+    let mut command = rack.command(&["run", "-a", "shop", "web", "echo lost"]);
+    let full = File::options().write(true).open("/dev/full")?;
+    let ran = command.stdout(full).output()?;
+    let said = String::from_utf8_lossy(&ran.stderr);
+    ensure!(
+        ran.status.code() == Some(255) && said.contains("No space left"),
+        "{:?}\n{said}",
+        ran.status
+    );
     Ok(())
 }
 
@@ -419,7 +451,7 @@ fn refusals_say_what_there_is() -> Result<()> {
             1,
             "no release RAAAAAAAAAA",
         ),
-        (&["run", "-a", "shop", "web"], 2, "values required"),
+        (&["run", "-a", "shop", "web"], 2, "<CMD>..."),
         (
             &["run", "-a", "shop", "web", "--"],
             2,
@@ -427,7 +459,7 @@ fn refusals_say_what_there_is() -> Result<()> {
         ),
         (&["run", "--wrong", "web", "ls"], 2, "--wrong"),
         (&["run", "-d", "-t", "web", "ls"], 2, "do not go together"),
-        (&["exec", "-a", "shop", "web"], 2, "values required"),
+        (&["exec", "-a", "shop", "web"], 2, "<CMD>..."),
     ] {
         let ran = rack.hoist(words)?;
         ran.expect(code, &[said])?;

@@ -122,7 +122,7 @@ fn what_is_refused_before_a_process_begins_has_the_usual_exit_codes() {
     assert_eq!(gone.code, 3);
     let usage = |arguments: &[&str]| -> Ended { hoist(&detached(), arguments) };
     for (arguments, word) in [
-        (&["run", "web"][..], "required"),
+        (&["run", "web"][..], "<CMD>..."),
         (&["run", "-a", "hello", "web", "--"], "there is no command"),
         (&["run", "-a", "hello", "--wrong", "web", "ls"], "--wrong"),
         (&["run", "-d", "-t", "web", "ls"], "do not go together"),
