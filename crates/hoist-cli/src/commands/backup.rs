@@ -105,7 +105,9 @@ pub(super) async fn restore(args: Restore, context: &mut Context<'_, '_>) -> Res
             return Err(error.into());
         }
         Restored::Sealed(_) => {
-            let passphrase = ask("passphrase of the key: ", context)?;
+            context.out.done("its key is sealed")?;
+            let passphrase = ask("Passphrase of the key: ", context)?;
+            context.out.begin("Restoring rack")?;
             let restored = starter.restore(&file, &data_dir, passphrase, key_left);
             match restored.await? {
                 Restored::Done(contents) => contents,
@@ -170,7 +172,7 @@ enum Asking {
 fn passphrase(
     args: &KeyArgs,
     asking: Asking,
-    context: &Context<'_, '_>,
+    context: &mut Context<'_, '_>,
 ) -> Result<Option<Passphrase>, CliError> {
     if args.without_key {
         return Ok(None);
@@ -195,7 +197,7 @@ fn passphrase(
         return Ok(None);
     }
     let first = ask(
-        "Passphrase for the key (empty leaves the key out): ",
+        "New passphrase for the key (empty leaves the key out): ",
         context,
     )?;
     if first.is_none() {
@@ -209,11 +211,21 @@ fn passphrase(
 }
 
 /// Asks the person at the terminal, without showing what is typed.
-fn ask(question: &str, context: &Context<'_, '_>) -> Result<Option<Passphrase>, CliError> {
+fn ask(question: &str, context: &mut Context<'_, '_>) -> Result<Option<Passphrase>, CliError> {
     debug_assert!(context.environment.stderr_terminal);
-    let typed = rpassword::prompt_password(question)
-        .map_err(|source| CliError::io("read a passphrase from the terminal", source))?;
-    Ok(Passphrase::new(&typed))
+    match rpassword::prompt_password(question) {
+        Ok(typed) => Ok(Passphrase::new(&typed)),
+        // Ctrl-C; the terminal is as it was.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            Err(CliError::Interrupted { goes_on: None })
+        }
+        // Ctrl-D is no answer, and must not leave the key out.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            context.out.chatter("")?;
+            Err(CliError::refused("no passphrase was given", "try again"))
+        }
+        Err(source) => Err(CliError::io("read a passphrase from the terminal", source)),
+    }
 }
 
 /// A file that is written beside its place, and goes unless it gets there.

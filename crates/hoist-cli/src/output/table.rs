@@ -11,6 +11,9 @@ const COLUMN_MIN: usize = 8;
 /// Columns that are never cut: what stands there is typed again, or is one word.
 const WHOLE: [&str; 6] = ["ID", "NUMBER", "RELEASE", "BUILD", "STATUS", "STATE"];
 
+/// Last columns that go on below rather than being cut: what stands there was asked for.
+const WRAPPED: [&str; 1] = ["DETAIL"];
+
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cell {
@@ -160,10 +163,19 @@ impl Table {
 
     fn rows(&self, widths: &[usize], colour: bool) -> String {
         let mut text = String::new();
+        let last = self.rows.first().and_then(|header| header.last());
+        let wraps = self.header && last.is_some_and(|name| WRAPPED.contains(&name.text.as_str()));
+        let before = widths.split_last().map_or(0, |(_, before)| {
+            before.iter().map(|width| width + GAP).sum()
+        });
         for row in &self.rows {
             let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
-                let shown = if self.header {
+            let mut below = Vec::new();
+            for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+                let shown = if wraps && column + 1 == widths.len() {
+                    below = wrap(&cell.text, *width);
+                    below.remove(0)
+                } else if self.header {
                     cut(&cell.text, *width)
                 } else {
                     cell.text.clone()
@@ -173,6 +185,11 @@ impl Table {
             }
             text.push_str(line.trim_end());
             text.push('\n');
+            for line in below {
+                text.push_str(&" ".repeat(before));
+                text.push_str(&line);
+                text.push('\n');
+            }
         }
         text
     }
@@ -217,9 +234,58 @@ pub(super) fn cut(text: &str, max: usize) -> String {
     kept
 }
 
+/// The text in lines of at most `max` columns, at least one; a word that is longer is broken.
+fn wrap(text: &str, max: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut used = lines.last().map_or(0, |line| line.width());
+        if used > 0 && used + 1 + word.width() > max {
+            lines.push(String::new());
+            used = 0;
+        }
+        for c in (used > 0).then_some(' ').into_iter().chain(word.chars()) {
+            let width = c.width().unwrap_or_default();
+            if used > 0 && used + width > max {
+                lines.push(String::new());
+                used = 0;
+            }
+            used += width;
+            if let Some(line) = lines.last_mut() {
+                line.push(c);
+            }
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn details_go_on_below_on_a_terminal() {
+        let rows = [
+            [
+                "router".into(),
+                "process 7 serves table 3 on 127.0.0.1:80".into(),
+            ],
+            ["log".into(), "a-word-of-more-than-twenty-columns".into()],
+            ["one".into(), "short".into()],
+        ];
+        let table = Table::list(["NAME", "DETAIL"], rows);
+        let shown = table.render(Some(28), false);
+        let expected = "\
+NAME    DETAIL
+router  process 7 serves
+        table 3 on
+        127.0.0.1:80
+log     a-word-of-more-than-
+        twenty-columns
+one     short
+";
+        assert_eq!(shown, expected);
+        assert_eq!(table.render(None, false).lines().count(), 4);
+    }
 
     fn releases() -> Table {
         Table::list(

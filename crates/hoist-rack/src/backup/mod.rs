@@ -7,6 +7,7 @@
 mod format;
 mod read;
 mod seal;
+mod stage;
 mod write;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::secrets::SecretError;
 use crate::store::StoreError;
 
 pub use read::{KeyChoice, restore};
+pub(crate) use stage::sweep;
 pub use write::backup;
 
 /// What opens the key in a backup. Has no `Debug`.

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::format::{AnyHead, END, END_BYTES, End, FORMAT, HEAD, Head, SLUGS, STORE, VOLUMES};
+use super::stage::{self, Stage};
 use super::{BackupError, BackupReport, Passphrase};
 use crate::layout::Layout;
 use crate::store::begin_epoch;
@@ -44,11 +45,11 @@ pub fn restore(file: &Path, data_dir: &Path, key: &KeyChoice) -> Result<BackupRe
             Some(opened.ok_or_else(|| BackupError::PassphraseWrong(file.to_owned()))?)
         }
     };
+    stage::sweep(data_dir);
     let stage = Stage::beside(data_dir)?;
-    let trees = unpack(file, &stage.path)?;
-    let layout = Layout::new(&stage.path);
+    let trees = unpack(file, stage.path())?;
+    let layout = Layout::new(stage.path());
     begin_epoch(&layout.store())?;
-    // From here on nothing fails that could be mended by looking: modes may keep us from clearing up.
     let modes = trees.finish();
     modes.map_err(BackupError::io("restore the modes of directories"))?;
     if let Some(key) = opened {
@@ -278,41 +279,6 @@ impl io::Write for Digesting {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A directory beside the data directory that goes unless it is moved there.
-struct Stage {
-    path: PathBuf,
-}
-
-impl Stage {
-    fn beside(data_dir: &Path) -> Result<Self, BackupError> {
-        let doing = || BackupError::io("make a directory beside the data directory");
-        let name = data_dir.file_name().unwrap_or_default().to_string_lossy();
-        let path = data_dir.with_file_name(format!(".{name}.restore-{}", std::process::id()));
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(doing())?;
-        }
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(doing())?;
-        Ok(Self { path })
-    }
-
-    fn move_to(self, data_dir: &Path) -> Result<(), BackupError> {
-        let doing = || BackupError::io(format!("move what was restored to {}", data_dir.display()));
-        // Everything is on disk before it has its name.
-        let stage = File::open(&self.path).map_err(doing())?;
-        nix::unistd::syncfs(&stage).map_err(|errno| doing()(errno.into()))?;
-        fs::rename(&self.path, data_dir).map_err(doing())
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
