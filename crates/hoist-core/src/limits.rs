@@ -22,6 +22,12 @@ pub const HOLD_LIMIT: Millis = Millis::from_secs(30);
 pub const READY_AFTER: Millis = Millis::from_secs(1);
 /// From SIGTERM to SIGKILL, unless the service says otherwise.
 pub const STOP_GRACE: Millis = Millis::from_secs(30);
+/// From a process's end to its first restart; each further pause is twice as long.
+pub const RESTART_FIRST: Millis = Millis(100);
+/// The longest pause before a restart.
+pub const RESTART_SLOWEST: Millis = Millis::from_secs(30);
+/// A process that ran this long begins again with the first pause.
+pub const RESTART_FORGOTTEN: Millis = Millis::from_secs(60);
 /// Exits before ready that end a promotion.
 pub const EXITS_BEFORE_READY_MAX: u32 = 3;
 /// First pause between probes of a process that is not ready yet.
@@ -48,6 +54,10 @@ pub const LIVENESS_TIMEOUT: Millis = Millis::from_secs(5);
 pub const LIVENESS_FAILURES: u32 = 3;
 /// How long the router waits for a byte from a process, unless the service says otherwise.
 pub const REQUEST_TIMEOUT: Millis = Millis::from_secs(60);
+/// How long the router waits for a process to accept a connection.
+pub const CONNECT_LIMIT: Millis = Millis::from_secs(3);
+/// How long a client may take for the head of a request, the idle time before it included.
+pub const REQUEST_HEAD_LIMIT: Millis = Millis::from_secs(60);
 /// Pause between probes of a process that is ready, unless its service says otherwise.
 pub const HEALTH_INTERVAL: Millis = Millis::from_secs(5);
 /// How long one probe may take, unless its service says otherwise.

@@ -1,30 +1,36 @@
-//! What each loop last did and waits for, and what isolation this machine gives.
+//! What each loop last did, every wait and retry with its limit, and what isolation this machine gives.
 
 mod limits;
+mod loops;
+mod retries;
 
 use hoist_api::types::{Doctor, DoctorItem, DoctorSection, Health};
 use hoist_core::model::{Millis, Timestamp};
 use hoist_core::plan::explain;
 
+use crate::control::LoopState;
 use crate::rack::Rack;
 use crate::store::BuildStatus;
 
-/// A loop that has not passed for this long does not run.
-const LOOP_SILENCE: Millis = Millis::from_secs(30);
-
 /// Looks at everything that is cheap to look at.
 pub(crate) async fn examine(rack: &Rack) -> Doctor {
-    let mut sections = vec![loops(rack), waiting(rack)];
-    sections[1].items.extend(builds(rack).await);
-    if sections[1].items.is_empty() {
-        sections[1].items.push(ok("apps", "nothing is in flight"));
+    let state = rack.controller.state();
+    let mut waits = waiting(rack, &state);
+    waits.extend(builds(rack).await);
+    waits.extend(one_offs(rack));
+    if waits.is_empty() {
+        waits.push(ok("apps", "nothing is in flight"));
     }
-    sections.extend([
-        router(rack),
-        isolation(rack),
-        section("limits", limits::items()),
-    ]);
-    Doctor { sections }
+    Doctor {
+        sections: vec![
+            loops::examine(rack, &state),
+            section("waiting", waits),
+            retries::examine(rack, &state),
+            router(&state),
+            isolation(rack),
+            section("limits", limits::items()),
+        ],
+    }
 }
 
 fn ok(name: impl Into<String>, detail: impl Into<String>) -> DoctorItem {
@@ -46,39 +52,35 @@ fn section(name: &str, items: Vec<DoctorItem>) -> DoctorSection {
     }
 }
 
-fn loops(rack: &Rack) -> DoctorSection {
-    let state = rack.controller.state();
-    let silence = rack.clock.now().since(state.last_pass);
-    let alive = silence < LOOP_SILENCE;
-    let detail = format!("{} passes, the last {silence} ago", state.passes);
-    let mut items = vec![item(
-        "control",
-        if alive { Health::Ok } else { Health::Bad },
-        detail,
-    )];
-    items.push(match state.engine_error {
-        None => {
-            let processes: usize = state.seen.workloads.values().map(|slots| slots.len()).sum();
-            let detail = format!(
-                "{}: {processes} processes",
-                rack.engine.capabilities().engine
-            );
-            item("engine", Health::Ok, detail)
-        }
-        Some(error) => item("engine", Health::Bad, error),
-    });
-    for (what, why) in state.failing {
-        items.push(item(
-            what,
-            Health::Bad,
-            format!("fails and is tried again at each pass: {why}"),
-        ));
+/// A length of time for people: no more than they want to know.
+fn span(length: Millis) -> String {
+    const MINUTE: u64 = 60_000;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match length.0 {
+        ms if ms > 2 * DAY => format!("{} d", ms / DAY),
+        ms if ms > 2 * HOUR => format!("{} h", ms / HOUR),
+        ms if ms > 2 * MINUTE => format!("{} min", ms / MINUTE),
+        _ => length.to_string(),
     }
-    section("loops", items)
 }
 
-fn waiting(rack: &Rack) -> DoctorSection {
-    let (state, now) = (rack.controller.state(), rack.clock.now());
+fn count(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
+fn times(times: u32) -> String {
+    match times {
+        1 => "once".to_owned(),
+        times => format!("{times} times"),
+    }
+}
+
+fn waiting(rack: &Rack, state: &LoopState) -> Vec<DoctorItem> {
+    let now = rack.clock.now();
     let waits = state.waiting.iter().flat_map(|(app, on)| {
         on.iter().map(move |wait| {
             let limit = limit_words(explain::waits_until(wait), now);
@@ -86,7 +88,21 @@ fn waiting(rack: &Rack) -> DoctorSection {
             ok(app.to_string(), format!("waits for {what} ({limit})"))
         })
     });
-    section("waiting", waits.collect())
+    waits.collect()
+}
+
+/// One-offs that run, and how long they still may.
+fn one_offs(rack: &Rack) -> Vec<DoctorItem> {
+    let apps = rack.store.snapshot();
+    let running = apps.apps.keys().flat_map(|app| rack.runs.of(app));
+    running
+        .map(|record| {
+            let until = record.created + hoist_core::limits::ONE_OFF_LIMIT;
+            let limit = limit_words(Some(until), crate::clock::wall());
+            let detail = format!("runs {} of `hoist run` ({limit})", record.id);
+            ok(record.app.to_string(), detail)
+        })
+        .collect()
 }
 
 /// How long something still may take.
@@ -94,7 +110,7 @@ fn limit_words(until: Option<Timestamp>, now: Timestamp) -> String {
     match until {
         None => "no limit of its own".to_owned(),
         Some(until) if until <= now => "its limit is over".to_owned(),
-        Some(until) => format!("{} left", until.since(now)),
+        Some(until) => format!("{} left", span(until.since(now))),
     }
 }
 
@@ -123,10 +139,9 @@ async fn builds(rack: &Rack) -> Vec<DoctorItem> {
         .collect()
 }
 
-fn router(rack: &Rack) -> DoctorSection {
-    let state = rack.controller.state();
-    let items = match (state.router_error, state.router_report) {
-        (Some(error), _) => vec![item("router", Health::Bad, error)],
+fn router(state: &LoopState) -> DoctorSection {
+    let items = match (&state.router_error, &state.router_report) {
+        (Some(error), _) => vec![item("router", Health::Bad, error.as_str())],
         (None, None) => vec![item("router", Health::Warn, "not looked at yet")],
         (None, Some(report)) => {
             let mut items = vec![item(
@@ -199,8 +214,9 @@ mod tests {
         let words = |until| limit_words(until, Timestamp(10_000));
         assert_eq!(words(None), "no limit of its own");
         assert_eq!(words(Some(Timestamp(9_000))), "its limit is over");
-        let left = Timestamp(40_000).since(Timestamp(10_000));
-        assert_eq!(words(Some(Timestamp(40_000))), format!("{left} left"));
+        assert_eq!(words(Some(Timestamp(40_000))), "30 s left");
+        assert_eq!(words(Some(Timestamp(610_000))), "10 min left");
+        assert_eq!(words(Some(Timestamp(86_410_000))), "24 h left");
     }
 
     #[test]

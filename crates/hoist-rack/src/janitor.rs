@@ -3,10 +3,12 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use crate::error::with_causes;
 use crate::logs;
 use crate::rack::Rack;
 
-const PAUSE: Duration = Duration::from_secs(60);
+/// The pause before each sweep.
+pub(crate) const PAUSE: Duration = Duration::from_secs(60);
 
 /// Sweeps until the rack ends.
 pub(crate) async fn run(rack: Weak<Rack>) {
@@ -24,7 +26,6 @@ pub(crate) async fn run(rack: Weak<Rack>) {
             .keys()
             .map(|app| rack.layout.logs(app))
             .collect();
-        drop(rack);
         let sweep = move || {
             for directory in directories {
                 logs::sweep(&directory, |name| {
@@ -32,6 +33,9 @@ pub(crate) async fn run(rack: Weak<Rack>) {
                 });
             }
         };
-        let _ = tokio::task::spawn_blocking(sweep).await;
+        let swept = tokio::task::spawn_blocking(sweep).await;
+        rack.pulses
+            .janitor
+            .passed(swept.map_err(|error| with_causes(&error)));
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod janitor;
 mod layout;
 pub mod logs;
+mod pulse;
 mod rack;
 mod releases;
 mod router_process;

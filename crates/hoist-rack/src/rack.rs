@@ -19,6 +19,7 @@ use crate::clock::{BootClock, Clock, wall};
 use crate::control::{Controller, Parts};
 use crate::error::RackError;
 use crate::layout::Layout;
+use crate::pulse::Pulses;
 use crate::releases::Releases;
 use crate::router_process::RouterProcess;
 use crate::runs::Runs;
@@ -69,6 +70,8 @@ pub struct Rack {
     pub(crate) controller: Arc<Controller>,
     pub(crate) tokens: Tokens,
     pub(crate) sampler: Sampler,
+    /// What its loops last did.
+    pub(crate) pulses: Arc<Pulses>,
     /// One-offs and sessions.
     pub(crate) runs: Runs,
     /// Held while a release is made from its base, so that two at once do not start from the same.
@@ -116,6 +119,7 @@ pub fn enter(data_dir: &Path) -> Result<Entered, RackError> {
     let holder = format!("process {}\n", std::process::id());
     lock.write_all(holder.as_bytes())
         .map_err(RackError::io(doing()))?;
+    crate::backup::sweep(data_dir);
     Ok(Entered { layout, lock })
 }
 
@@ -184,6 +188,7 @@ impl Rack {
             controller,
             tokens,
             sampler: Sampler::default(),
+            pulses: Arc::default(),
             runs,
             env_changes: Mutex::new(()),
             build_turns: crate::build::Turns::default(),
@@ -193,7 +198,7 @@ impl Rack {
         });
         crate::build::clean_up(&rack).await?;
         rack.spawn(rack.controller.clone().run());
-        rack.spawn(router.keep());
+        rack.spawn(router.keep(rack.pulses.clone()));
         rack.spawn(crate::janitor::run(Arc::downgrade(&rack)));
         rack.spawn(crate::usage::run(Arc::downgrade(&rack)));
         rack.spawn(crate::runs::follow(Arc::downgrade(&rack)));

@@ -15,12 +15,13 @@ use hoist_router::check_listen;
 use hoist_router::control::{RouterClient, RouterReport};
 use tokio::sync::Notify;
 
-use crate::error::RackError;
+use crate::error::{RackError, with_causes};
+use crate::pulse::Pulses;
 
 /// How long a new router may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// The pause between looks at a router that serves. One that this rack started is missed at once.
-const LOOK_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// The pause before a second look at a router that did not answer.
 const SECOND_LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -74,22 +75,29 @@ impl RouterProcess {
     }
 
     /// Starts the router again whenever it ended or does not answer twice in a row.
-    pub(crate) async fn keep(self) {
-        let client = RouterClient::new(&self.dir);
+    pub(crate) async fn keep(self, pulses: Arc<Pulses>) {
         loop {
             let _ = tokio::time::timeout(LOOK_PAUSE, self.ended.notified()).await;
-            if client.report().await.is_ok() {
-                continue;
-            }
-            tokio::time::sleep(SECOND_LOOK_PAUSE).await;
-            if client.report().await.is_ok() {
-                continue;
-            }
-            tracing::warn!("the router does not answer: starting it again");
-            if let Err(error) = self.ensure().await {
-                tracing::error!(error = %crate::error::with_causes(&error), "no router");
-            }
+            pulses.router.passed(self.revive().await);
         }
+    }
+
+    async fn revive(&self) -> Result<(), String> {
+        let client = RouterClient::new(&self.dir);
+        if client.report().await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(SECOND_LOOK_PAUSE).await;
+        if client.report().await.is_ok() {
+            return Ok(());
+        }
+        tracing::warn!("the router does not answer: starting it again");
+        let started = self.ensure().await;
+        started.map(drop).map_err(|error| {
+            let why = with_causes(&error);
+            tracing::error!(error = %why, "no router");
+            why
+        })
     }
 
     fn spawn(&self) -> Result<(), RackError> {

@@ -5,13 +5,14 @@ use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use hoist_core::id::SlotId;
-use hoist_engine::{Engine, Usage};
+use hoist_engine::{Engine, EngineError, Usage};
 use tokio::time::Instant;
 
+use crate::error::with_causes;
 use crate::rack::Rack;
 
 /// The pause between samples.
-const PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const PAUSE: Duration = Duration::from_secs(5);
 /// A rate over less than this says nothing.
 const SPAN_MIN: Duration = Duration::from_millis(200);
 
@@ -37,12 +38,12 @@ struct Samples {
 }
 
 impl Sampler {
-    async fn sample(&self, engine: &dyn Engine) {
-        if let Ok(usage) = engine.usage().await {
-            let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-            samples.before = samples.last.take();
-            samples.last = Some((Instant::now(), usage));
-        }
+    async fn sample(&self, engine: &dyn Engine) -> Result<(), EngineError> {
+        let usage = engine.usage().await?;
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.before = samples.last.take();
+        samples.last = Some((Instant::now(), usage));
+        Ok(())
     }
 
     /// What these processes use: from the last samples while they are young and know all of them, else measured now.
@@ -102,6 +103,9 @@ pub(crate) async fn run(rack: Weak<Rack>) {
         let Some(rack) = rack.upgrade() else {
             return;
         };
-        rack.sampler.sample(&*rack.engine).await;
+        let sampled = rack.sampler.sample(&*rack.engine).await;
+        rack.pulses
+            .usage
+            .passed(sampled.map_err(|error| with_causes(&error)));
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hoist_core::limits;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +28,7 @@ use crate::tunnel::Tunnel;
 use crate::upstream::Pool;
 
 /// How long a client may take for the head of a request, the idle time before it included.
-const HEAD_LIMIT: Duration = Duration::from_secs(60);
+const HEAD_LIMIT: Duration = Duration::from_millis(limits::REQUEST_HEAD_LIMIT.0);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of one connection in memory, each way.

@@ -45,6 +45,7 @@ use crate::model::{
 pub use apply::apply;
 pub use commands::{CommandError, PromoteOptions, cancel, create, delete, promote, renew, stop};
 pub use converge::{converge, strays};
+pub use renewal::may_revive;
 pub use route::route;
 pub use scale::{Overruled, Scaling, overruled, resize, scale, scaled};
 pub use status::{AppStatus, status};

@@ -105,7 +105,7 @@ pub(super) fn forget(app: &mut App) {
 }
 
 /// When a process that was started again because it no longer lived may be once more.
-fn may_revive(revived: &Revived) -> Timestamp {
+pub fn may_revive(revived: &Revived) -> Timestamp {
     let doubled = REVIVAL_FIRST.0 << revived.times.saturating_sub(1).min(16);
     revived.at + Millis(doubled).min(REVIVAL_SLOWEST)
 }

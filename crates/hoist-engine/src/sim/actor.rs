@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hoist_core::id::ProcessId;
+use hoist_core::limits;
 use hoist_core::model::{Exit, ProcessState};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -14,8 +15,8 @@ use super::stage::Voice;
 use super::world::{self, Cell, Key, World};
 use crate::RestartPolicy;
 
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+const BACKOFF_FIRST: Duration = Duration::from_millis(limits::RESTART_FIRST.0);
+const BACKOFF_LONGEST: Duration = Duration::from_millis(limits::RESTART_SLOWEST.0);
 /// A check that took too long, as everywhere.
 const TIMED_OUT: i32 = 124;
 

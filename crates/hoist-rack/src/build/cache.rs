@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::error::RackError;
 
 /// Bytes that the cache of an app may have between builds.
-const CACHE_BYTES_MAX: u64 = 4 << 30;
+pub(crate) const CACHE_BYTES_MAX: u64 = 4 << 30;
 /// Where builds see it, in mount namespaces.
 const INSIDE: &str = "/cache";
 /// Where it is in the source directory, where nothing else can be given to the build's user.

@@ -16,11 +16,11 @@ use crate::secrets::Env;
 /// How long a build command may run.
 pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Memory that a build may take, so that running apps survive it.
-const BUILD_MEMORY_BYTES: u64 = 4 << 30;
+pub(crate) const BUILD_MEMORY_BYTES: u64 = 4 << 30;
 /// Memory that a build may take however little is free.
 const BUILD_MEMORY_BYTES_MIN: u64 = 256 << 20;
 /// Processes that a build may have at once.
-const BUILD_PIDS_MAX: u64 = 2048;
+pub(crate) const BUILD_PIDS_MAX: u64 = 2048;
 /// Bytes of output that wait to be read.
 const LOG_BYTES_MAX: u64 = 32 << 20;
 /// The pause between looks at a build that runs.

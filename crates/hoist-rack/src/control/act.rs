@@ -17,6 +17,8 @@ use crate::store::RackState;
 
 /// How long a process may look as before after it was told to start again.
 const RESTART_AGAIN: Duration = Duration::from_secs(5);
+/// The least pause before what failed is tried again.
+pub(super) const FAILED_PAUSE: Duration = Duration::from_millis(200);
 
 impl Controller {
     /// Starts every action that is due and not under way.
@@ -113,6 +115,8 @@ impl Controller {
 
     /// Tells the engine once per life, and again only when that had no effect for a while.
     fn restart(self: &Arc<Self>, slot: SlotId, life: Life) {
+        let about = Acting::Slot(slot.clone());
+        self.still_due(&about.to_string());
         {
             let mut own = self.lock();
             own.restarted
@@ -126,7 +130,7 @@ impl Controller {
             }
             own.restarted.insert(slot.clone(), (life, Instant::now()));
         }
-        self.start(Acting::Slot(slot.clone()), move |own| async move {
+        self.start(about, move |own| async move {
             match own.engine.restart_slot(&slot).await {
                 // What is not there is started by the workload's own action.
                 Ok(()) | Err(EngineError::NotFound) => Ok(()),
@@ -194,6 +198,8 @@ impl Controller {
     where
         F: Future<Output = Result<(), RackError>> + Send + 'static,
     {
+        let what = about.to_string();
+        self.still_due(&what);
         let mut acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner);
         if !acting.insert(about.clone()) {
             return;
@@ -201,15 +207,14 @@ impl Controller {
         drop(acting);
         let own = self.clone();
         let work = action(self.clone());
-        let what = about.to_string();
         tokio::spawn(async move {
             match work.await {
-                Ok(()) => drop(own.lock().failing.remove(&what)),
+                Ok(()) => own.succeeded(&what),
                 Err(error) => {
                     let why = with_causes(&error);
                     tracing::warn!(action = %what, error = %why, "an action failed and will be tried again");
-                    own.lock().failing.insert(what.clone(), why);
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    own.failed(what, why);
+                    tokio::time::sleep(FAILED_PAUSE).await;
                 }
             }
             let mut acting = own.acting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ use hoist_core::model::{App, Observation, Outcome, Phase, Reason, Timestamp};
 use hoist_core::plan::{self, Transition};
 use hoist_engine::TaskId;
 
+use super::act::FAILED_PAUSE;
 use super::words::{self, event_source};
 use super::{Controller, EndedRenewal, EndedResize};
 use crate::clock::wall;
@@ -30,13 +31,13 @@ impl Controller {
         let committed = self.commit_transition(&entry.app, &transition, &seen).await;
         let what = format!("commit {name}");
         match committed {
-            Ok(()) => drop(self.lock().failing.remove(&what)),
+            Ok(()) => self.succeeded(&what),
             Err(StoreError::Conflict) => {}
             Err(error) => {
                 tracing::warn!(app = %name, error = %with_causes(&error), "a transition could not be committed");
-                self.lock().failing.insert(what, with_causes(&error));
+                self.failed(what, with_causes(&error));
                 // A full disk stays full for a while: do not spin.
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                tokio::time::sleep(FAILED_PAUSE).await;
             }
         }
         self.prober.refresh(&name);

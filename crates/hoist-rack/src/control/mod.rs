@@ -5,6 +5,7 @@
 
 mod act;
 mod decide;
+mod failing;
 mod follow;
 mod probe;
 mod publish;
@@ -16,12 +17,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use hoist_core::id::{AppName, ServiceName, SlotId, Version, WorkloadId};
-use hoist_core::model::{EngineLook, Life, Observation, RouterLook, TaskStatus, Timestamp};
+use hoist_core::model::{
+    EngineLook, Life, Millis, Observation, RouterLook, TaskStatus, Timestamp,
+};
 use hoist_core::plan::{self, Verdict, Waiting};
 use hoist_engine::{Engine, Seen, TaskId};
 use hoist_router::control::{RouterClient, RouterReport};
 use tokio::sync::Notify;
 
+pub use failing::Failing;
 pub use follow::{exit_words, limits_of, release_of};
 pub use probe::{Check, Liveness, Prober, Question, Target};
 pub use publish::urls;
@@ -40,7 +44,7 @@ const PAUSE_AT_REST: Duration = Duration::from_secs(5);
 /// The longest pause between passes while something is in flight: requests in flight are counted, not hinted.
 const PAUSE_IN_FLIGHT: Duration = Duration::from_millis(50);
 /// How long one look at the engine or the router may take.
-const LOOK_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the loop is made of. One per rack.
 pub struct Controller {
@@ -99,8 +103,10 @@ pub struct LoopState {
     refused: BTreeMap<WorkloadId, String>,
     /// Apps whose volumes go when they are gone.
     volumes_too: HashSet<AppName>,
-    /// What could not be carried out, by what it was.
-    pub failing: BTreeMap<String, String>,
+    /// When the next pass comes, at the latest.
+    pub next_pass: Timestamp,
+    /// What could not be carried out and is tried again, by what it is.
+    pub failing: BTreeMap<String, Failing>,
     published: publish::Published,
     follower: Follower,
 }
@@ -190,6 +196,7 @@ impl Controller {
                 continue;
             }
             let pause = self.pause();
+            self.lock().next_pass = self.clock.now() + Millis(pause.as_millis() as u64);
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = hints.notified() => {}
@@ -234,6 +241,7 @@ impl Controller {
         self.act_all(&self.store.snapshot(), &look, &seen);
         let published = self.publish(&look).await;
         let mut own = self.lock();
+        own.forget_what_is_not_due();
         own.passes += 1;
         own.last_pass = self.clock.now();
         own.router = look.router;
@@ -322,7 +330,7 @@ impl Controller {
                     && let Err(error) = self.releases.detail(&entry.app.name, id).await
                 {
                     let what = format!("read release {id} of {}", entry.app.name);
-                    self.lock().failing.insert(what, with_causes(&error));
+                    self.failed(what, with_causes(&error));
                 }
             }
         }

@@ -6,8 +6,11 @@ use hoist_api::types::DoctorItem;
 use hoist_core::limits;
 use hoist_core::model::Millis;
 
-use super::ok;
-use crate::build::{BUILD_LIMIT, SOURCE_BYTES_MAX};
+use super::{ok, span};
+use crate::build::{
+    BUILD_LIMIT, BUILD_MEMORY_BYTES, BUILD_PIDS_MAX, CACHE_BYTES_MAX, SOURCE_BYTES_MAX,
+};
+use crate::control::LOOK_LIMIT;
 use crate::logs::{LOG_AGE_MAX, LOG_BYTES_MAX};
 use crate::releases::PROCESS_LOG_BYTES_MAX;
 
@@ -18,13 +21,17 @@ pub(super) fn items() -> Vec<DoctorItem> {
         items.push(ok(name, format!("{value}: {meaning}")));
     };
     for (name, limit, meaning) in TIMES {
-        add(name, limit.to_string(), meaning);
+        add(name, span(*limit), meaning);
     }
     for (name, count, meaning) in COUNTS {
         add(name, count.to_string(), meaning);
     }
     for (name, bytes, meaning) in SIZES {
-        add(name, format!("{} MB", bytes >> 20), meaning);
+        let value = match bytes {
+            bytes if bytes.is_multiple_of(1 << 30) => format!("{} GB", bytes >> 30),
+            bytes => format!("{} MB", bytes >> 20),
+        };
+        add(name, value, meaning);
     }
     items
 }
@@ -91,6 +98,41 @@ const TIMES: &[(&str, Millis, &str)] = &[
         "from SIGTERM to SIGKILL (termination.grace)",
     ),
     (
+        "restart",
+        limits::RESTART_FIRST,
+        "from a process's end to its first restart; then ever longer",
+    ),
+    (
+        "restart at most",
+        limits::RESTART_SLOWEST,
+        "the longest pause before a restart",
+    ),
+    (
+        "restart again",
+        limits::RESTART_FORGOTTEN,
+        "a process that ran so long begins with the first pause again",
+    ),
+    (
+        "liveness",
+        limits::LIVENESS_TIMEOUT,
+        "one question whether a process lives (liveness.timeout)",
+    ),
+    (
+        "revival",
+        limits::REVIVAL_FIRST,
+        "from a start for not living to the next one; then ever longer",
+    ),
+    (
+        "revival at most",
+        limits::REVIVAL_SLOWEST,
+        "the longest such pause",
+    ),
+    (
+        "revival again",
+        limits::REVIVAL_FORGOTTEN,
+        "a process that lived so long begins with the first pause again",
+    ),
+    (
         "health",
         limits::HEALTH_TIMEOUT,
         "one question to a process (health.timeout)",
@@ -99,6 +141,21 @@ const TIMES: &[(&str, Millis, &str)] = &[
         "request",
         limits::REQUEST_TIMEOUT,
         "for a byte of a process (timeout)",
+    ),
+    (
+        "connect",
+        limits::CONNECT_LIMIT,
+        "for a process to accept a connection of the router",
+    ),
+    (
+        "request head",
+        limits::REQUEST_HEAD_LIMIT,
+        "for a client to send the head of a request",
+    ),
+    (
+        "look",
+        of(LOOK_LIMIT),
+        "the control loop looks at the engine or the router",
     ),
     (
         "build",
@@ -116,6 +173,16 @@ const TIMES: &[(&str, Millis, &str)] = &[
         "a process of `hoist run`; then it is ended",
     ),
     (
+        "last words",
+        limits::LAST_WORDS_LIMIT,
+        "what an attached process left behind may be silent after its end",
+    ),
+    (
+        "session end",
+        limits::CLOSE_LIMIT,
+        "for a client to read what an attached process wrote before its end",
+    ),
+    (
         "log age",
         of(LOG_AGE_MAX),
         "lines of an app that are older go",
@@ -128,6 +195,11 @@ const COUNTS: &[(&str, u64, &str)] = &[
         limits::EXITS_BEFORE_READY_MAX as u64,
         "exits before ready end a promotion",
     ),
+    (
+        "liveness failures",
+        limits::LIVENESS_FAILURES as u64,
+        "in a row start a process again (liveness.failures)",
+    ),
     ("size", limits::COUNT_MAX as u64, "processes of a service"),
     (
         "sessions",
@@ -139,10 +211,21 @@ const COUNTS: &[(&str, u64, &str)] = &[
         limits::ONE_OFFS_MAX as u64,
         "processes of `hoist run` at once",
     ),
+    ("build processes", BUILD_PIDS_MAX, "of a build at once"),
 ];
 
 const SIZES: &[(&str, u64, &str)] = &[
     ("source", SOURCE_BYTES_MAX, "an upload"),
+    (
+        "build cache",
+        CACHE_BYTES_MAX,
+        "of an app; one that is larger is emptied",
+    ),
+    (
+        "build memory",
+        BUILD_MEMORY_BYTES,
+        "of a build; less when little is free",
+    ),
     ("log", LOG_BYTES_MAX, "lines of an app; the oldest go first"),
     (
         "process log",

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use hoist_core::limits;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
@@ -28,7 +29,7 @@ pub(crate) use outgoing::{Outgoing, RequestHead, Upload};
 pub(crate) use pool::Pool;
 
 /// How long a process may take to accept a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const CONNECT_LIMIT: Duration = Duration::from_millis(limits::CONNECT_LIMIT.0);
 /// Bytes asked for with one read; grows while reads fill it.
 const READ_BYTES: usize = 8 << 10;
 const READ_BYTES_LARGE: usize = 64 << 10;

@@ -12,6 +12,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hoist_core::limits;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -32,11 +33,11 @@ use crate::logfile::{LogFile, Stream, now_ms};
 use beside::{Beside, Left};
 
 /// The pause before the first restart; each further one is twice as long.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_FIRST: Duration = Duration::from_millis(limits::RESTART_FIRST.0);
 /// The longest pause before a restart.
-const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+const BACKOFF_LONGEST: Duration = Duration::from_millis(limits::RESTART_SLOWEST.0);
 /// A process that ran this long begins again with the first pause.
-const BACKOFF_FORGIVEN: Duration = Duration::from_secs(60);
+const BACKOFF_FORGIVEN: Duration = Duration::from_millis(limits::RESTART_FORGOTTEN.0);
 /// How long a state file that could not be written waits for the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
 /// Attempts to write the last state before it is given up: the process then shows as lost.
