@@ -17,9 +17,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use hoist_core::id::{AppName, ServiceName, SlotId, Version, WorkloadId};
-use hoist_core::model::{
-    EngineLook, Life, Millis, Observation, RouterLook, TaskStatus, Timestamp,
-};
+use hoist_core::model::{EngineLook, Life, Millis, Observation, RouterLook, TaskStatus, Timestamp};
 use hoist_core::plan::{self, Verdict, Waiting};
 use hoist_engine::{Engine, Seen, TaskId};
 use hoist_router::control::{RouterClient, RouterReport};
