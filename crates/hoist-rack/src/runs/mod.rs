@@ -40,6 +40,8 @@ struct Running {
     attended: bool,
     /// It has ended, and that is about to be recorded.
     over: bool,
+    /// Its end is recorded: what is left is that the engine forgets it.
+    recorded: bool,
 }
 
 impl Runs {
@@ -51,6 +53,7 @@ impl Runs {
             started: true,
             attended: false,
             over: false,
+            recorded: false,
         };
         let one_offs = left
             .into_iter()
@@ -102,6 +105,7 @@ impl Runs {
             record,
             started: false,
             over: false,
+            recorded: false,
         };
         one_offs.insert(running.record.id.clone(), running);
         Ok(())
@@ -126,6 +130,18 @@ impl Runs {
         }
     }
 
+    /// Notes that the end of a one-off is recorded.
+    fn recorded(&self, id: &ProcessId) {
+        if let Some(running) = lock(&self.one_offs).get_mut(id) {
+            (running.over, running.recorded) = (true, true);
+        }
+    }
+
+    fn is_recorded(&self, id: &ProcessId) -> bool {
+        let one_offs = lock(&self.one_offs);
+        one_offs.get(id).is_some_and(|running| running.recorded)
+    }
+
     /// Leaves a one-off to [`follow`]: its session does not see to its end any more.
     fn unattended(&self, id: &ProcessId) {
         if let Some(running) = lock(&self.one_offs).get_mut(id) {
@@ -145,8 +161,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Rack {
-    /// Records how a one-off ended, then has the engine forget it. What fails is left to [`follow`].
+    /// Records once how a one-off ended, then has the engine forget it. What fails is left to [`follow`]: an engine may
+    /// refuse to forget what its attendant has just seen end.
     pub(crate) async fn one_off_ended(&self, record: &OneOffRecord, end: OneOffEnd) {
+        if !self.runs.is_recorded(&record.id) {
+            self.record_one_off_end(record, end).await;
+        }
+        let task = TaskId::OneOff(record.app.clone(), record.id.clone());
+        let settled = self.runs.is_recorded(&record.id) || self.store.app(&record.app).is_none();
+        if settled && self.engine.forget_task(&task).await.is_ok() {
+            lock(&self.runs.one_offs).remove(&record.id);
+        } else {
+            self.runs.unattended(&record.id);
+        }
+    }
+
+    async fn record_one_off_end(&self, record: &OneOffRecord, end: OneOffEnd) {
         let words = match (&end.reason, end.code) {
             (Some(reason), _) => reason.clone(),
             (None, Some(code)) => format!("exited with {code}"),
@@ -158,13 +188,8 @@ impl Rack {
             ..record.clone()
         };
         let event = self.one_off_event(record, "process:exit", text);
-        let recorded = self.commit_one_off(ended, event).await;
-        let task = TaskId::OneOff(record.app.clone(), record.id.clone());
-        let gone = self.store.app(&record.app).is_none();
-        if (recorded.is_ok() || gone) && self.engine.forget_task(&task).await.is_ok() {
-            lock(&self.runs.one_offs).remove(&record.id);
-        } else {
-            self.runs.unattended(&record.id);
+        if self.commit_one_off(ended, event).await.is_ok() {
+            self.runs.recorded(&record.id);
         }
     }
 
