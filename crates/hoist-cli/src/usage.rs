@@ -133,6 +133,10 @@ pub(crate) fn explain(error: &clap::Error, args: &[OsString], grammar: &clap::Co
                 format!("usage: `{usage}`"),
             )
         }
+        ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => {
+            let wanted = typed(ContextKind::InvalidArg);
+            (format!("`{program}` needs all of {wanted}"), help)
+        }
         ErrorKind::InvalidValue => {
             let (argument, value) = (
                 typed(ContextKind::InvalidArg),

@@ -91,6 +91,9 @@ impl Command {
         if words.is_empty() {
             return Err(usage("there is no command".to_owned()));
         }
+        if words[0].trim().is_empty() {
+            return Err(usage("the command is empty".to_owned()));
+        }
         let shell = words.len() == 1 && !exact;
         Ok((first, Self { words, shell }))
     }
@@ -121,7 +124,13 @@ mod tests {
         ] {
             assert_eq!(split(words).expect("a command"), expected);
         }
-        for words in [&["--json5", "web", "ls"][..], &["web", "--"], &["web"]] {
+        for words in [
+            &["--json5", "web", "ls"][..],
+            &["web", "--"],
+            &["web"],
+            &["web", ""],
+            &["web", "--", " ", "x"],
+        ] {
             assert_eq!(split(words).expect_err("refused").exit_code(), 2);
         }
     }

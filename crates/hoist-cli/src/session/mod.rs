@@ -184,6 +184,10 @@ fn say_how(
         Ended::Exited(exit) => exit,
         Ended::Left(code) => return Err(said(code)),
         Ended::NobodyReads => return Err(said(BY_SIGNAL + SIGPIPE)),
+        Ended::Unwritten(error) => SessionExit {
+            reason: Some(format!("its output cannot be written: {error}")),
+            ..SessionExit::default()
+        },
         Ended::Broken => SessionExit {
             reason: Some(format!(
                 "the connection to the rack at {} broke off",

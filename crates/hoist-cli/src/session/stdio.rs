@@ -25,6 +25,8 @@ pub(super) enum Ended {
     Broken,
     /// Nobody reads what it writes.
     NobodyReads,
+    /// What it writes cannot be written on.
+    Unwritten(io::Error),
     /// The user left, with this exit code.
     Left(u8),
 }
@@ -98,11 +100,13 @@ pub(super) fn print(
         let write = async {
             loop {
                 match reader.next().await {
-                    Ok(Received::Piece(Stream::Output, bytes)) => {
-                        if output.write_all(bytes).is_err() {
+                    Ok(Received::Piece(Stream::Output, bytes)) => match output.write_all(bytes) {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                             return Ended::NobodyReads;
                         }
-                    }
+                        Err(error) => return Ended::Unwritten(error),
+                    },
                     Ok(Received::Piece(Stream::Errors, bytes)) => {
                         // As with any program: what cannot be complained to is not complained to.
                         let _ = errors.write_all(bytes);
