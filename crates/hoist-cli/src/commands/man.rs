@@ -28,6 +28,9 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
+/// When the pages last changed in what they say; a page is the same wherever and whenever it is made.
+const DATE: &str = "2026-11-22";
+
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// Write one page per command here, as hoist-deploy.1; without it the first page is printed
@@ -74,6 +77,8 @@ fn page(command: &clap::Command, path: &str) -> io::Result<String> {
     let man = Man::new(command)
         .title(name.to_uppercase())
         .section("1")
+        .date(DATE)
+        .source(concat!("hoist ", env!("CARGO_PKG_VERSION")))
         .manual("Hoist");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
@@ -104,7 +109,11 @@ fn page(command: &clap::Command, path: &str) -> io::Result<String> {
     rest.to_writer(&mut page)?;
     let page = String::from_utf8(page).map_err(io::Error::other)?;
     // Paragraphs as `mandoc -T lint` wants them.
-    Ok(page.replace("\n.br\n\n.br\n", "\n.sp\n"))
+    let page = page.replace("\n.br\n\n.br\n", "\n.sp\n");
+    Ok(page
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect())
 }
 
 fn listed(roff: &mut Roff, title: &str, items: &[(&str, &str)]) {

@@ -31,6 +31,7 @@ enum PsCommand {
 #[derive(Debug, Args)]
 struct Named {
     /// The process's id, or as much of its beginning as names no other
+    #[arg(value_name = "PID")]
     process: String,
     #[command(flatten)]
     app: AppArgs,

@@ -84,7 +84,9 @@ pub(crate) fn not_live(promotion: &Promotion, subject: &Subject) -> Vec<String> 
         Some(serving) => format!("serving: {serving}, as before"),
         None => format!("serving: nothing; {app} has no active release"),
     });
-    lines.push(format!("kept:    {release} and its build, not active"));
+    if promotion.serving.as_ref() != Some(release) {
+        lines.push(format!("kept:    {release} and its build, not active"));
+    }
     lines.push(format!("look:    hoist promotions info {number} -a {app}"));
     let mend = match (subject, promotion.outcome) {
         (_, Some(Outcome::Superseded)) => {
@@ -175,6 +177,18 @@ kept:    RBBBBBBBBBB and its build, not active
 look:    hoist promotions info 1.42 -a hello
 hint: mend the source and run `hoist deploy -a hello` again";
         assert_eq!(not_live(&promotion, &Subject::Deploy).join("\n"), expected);
+    }
+
+    #[test]
+    fn a_release_that_serves_is_not_said_to_be_inactive() {
+        let promotion = Promotion {
+            serving: Some("RBBBBBBBBBB".to_owned()),
+            kind: PromotionKind::Restart,
+            ..failed()
+        };
+        let lines = not_live(&promotion, &Subject::Release).join("\n");
+        assert!(lines.contains("serving: RBBBBBBBBBB\n"), "{lines}");
+        assert!(!lines.contains("not active"), "{lines}");
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl Supervisor {
         if memory {
             self.log.say(&format!(
                 "hoist: out of memory: the limit is {} MB",
-                self.spec.memory_bytes / 1_000_000
+                self.spec.memory_bytes >> 20
             ));
         }
         self.child = None;
