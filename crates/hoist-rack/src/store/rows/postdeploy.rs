@@ -53,3 +53,38 @@ impl Postdeploy {
         Ok((parse(&self.promotion)?, script))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hoist_core::plan;
+
+    use super::core::{Postdeploy, PostdeployStage, Timestamp};
+    use super::*;
+    use crate::store::rows::app::{read_app, write_app};
+
+    #[test]
+    fn scripts_come_back_as_they_were_and_older_rows_have_none() {
+        let version = |number| Version { epoch: 1, number };
+        let mut app = plan::create("shop".parse().unwrap(), version(1));
+        let before = app.clone();
+        let stages = [
+            PostdeployStage::Stopping,
+            PostdeployStage::Running,
+            PostdeployStage::Due,
+        ];
+        for (number, stage) in (10..).zip(stages) {
+            let script = Postdeploy {
+                release: "RAAAAAAAAAA".parse().unwrap(),
+                stage,
+                since: version(number + 1),
+                entered: Timestamp(number),
+            };
+            app.postdeploys.insert(version(number), script);
+        }
+        let text = write_app(&app).unwrap();
+        assert_eq!(read_app(&text).unwrap(), app);
+        let mut row: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(row.as_object_mut().unwrap().remove("postdeploys").is_some());
+        assert_eq!(read_app(&row.to_string()).unwrap(), before);
+    }
+}
