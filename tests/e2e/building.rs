@@ -28,6 +28,10 @@ pub(crate) const STORIES: &[Story] = &[
         "the_release_command_runs_as_web_does",
         the_release_command_runs_as_web_does,
     ),
+    (
+        "a_postdeploy_script_after_every_deploy",
+        a_postdeploy_script_after_every_deploy,
+    ),
     ("a_build_prints_without_end", a_build_prints_without_end),
     ("a_build_forks_without_end", a_build_forks_without_end),
 ];
@@ -373,6 +377,65 @@ fn the_release_command_runs_as_web_does() -> Result<()> {
     let ran = rack.deploy(&source.dir())?;
     ran.expect(4, &["release command", "memory"])?;
     ensure!(rack.get(&source.host(), "/")?.status == 200);
+    Ok(())
+}
+
+/// Once per deploy, as `web`, whoever kills the rack meanwhile; its failure is an event and nothing else.
+fn a_postdeploy_script_after_every_deploy() -> Result<()> {
+    let mut rack = rack()?;
+    let source = Source::app("shop", "")?;
+    fs::remove_file(source.dir().join("hoist.yml"))?;
+    source.write(
+        "Procfile",
+        "web: echo serving as $(id -u) $COLOUR; exec ./app hello\n",
+    )?;
+    let script = |script: &str| {
+        let json = format!(
+            r#"{{"env": {{"COLOUR": "red"}}, "scripts": {{"dokku": {{"postdeploy": "{script}"}}}}}}"#
+        );
+        source.write("app.json", &json)
+    };
+    let begun = "echo seeding as $(id -u) $COLOUR";
+    script(&format!("{begun}; sleep 3; echo seeded"))?;
+    let ran = rack.deploy(&source.dir())?;
+    ran.expect(0, &[])?;
+    ensure!(!ran.stderr.contains("postdeploy` is ignored"), "{ran}");
+    let log = |rack: &Rack| {
+        Ok::<_, anyhow::Error>(rack.ok(&["logs", "-a", "shop", "--no-follow"])?.stdout)
+    };
+    let told = |rack: &Rack, word: &str, times: usize| {
+        eventually(Duration::from_secs(20), || {
+            let log = log(rack)?;
+            ensure!(
+                log.matches(word).count() == times,
+                "not {times} times {word}:\n{log}"
+            );
+            Ok(log)
+        })
+    };
+    told(&rack, "seeding as ", 1)?;
+    rack.kill()?;
+    rack.run()?;
+    let text = told(&rack, "is done", 1)?;
+    let after = |word: &str| {
+        let line = text.lines().find_map(|line| line.split_once(word));
+        line.map(|(_, rest)| rest.to_owned())
+    };
+    let (web, script_as) = (after("serving as "), after("seeding as "));
+    ensure!(web.is_some() && web == script_as, "{web:?} {script_as:?}");
+    ensure!(text.matches("seeding as ").count() == 1 && text.matches("seeded").count() == 1);
+    // A restart is no deploy.
+    rack.ok(&["restart", "-a", "shop"])?;
+    script(&format!("{begun}; echo no table; exit 3"))?;
+    let ran = rack.deploy(&source.dir())?;
+    ran.expect(0, &[])?;
+    let text = told(&rack, "its postdeploy script failed (exit 3): no table", 1)?;
+    ensure!(text.matches("seeding as ").count() == 2, "{text}");
+    ensure!(rack.get(&source.host(), "/")?.status == 200);
+    let active = rack.ok(&["releases", "-a", "shop"])?.stdout;
+    let release = ran.release()?;
+    let line = active.lines().find(|line| line.contains(release));
+    ensure!(line.is_some_and(|line| line.contains("active")), "{active}");
     Ok(())
 }
 
