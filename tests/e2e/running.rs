@@ -378,13 +378,18 @@ fn detached_ones_go_on() -> Result<()> {
     };
     let id = begin(&rack, "echo begun; sleep 3; echo over >&2; exit 6")?;
     ensure!(id.len() == 12, "{id}");
-    let listed = rack.items(&["ps", "-a", "shop"])?;
-    let one_off = listed.iter().find(|process| process["id"] == id.as_str());
-    let one_off = one_off.context("it is not listed")?;
-    ensure!(
-        one_off["one_off"] == true && one_off["name"] == "web",
-        "{one_off}"
-    );
+    eventually(Duration::from_secs(2), || {
+        let listed = rack.items(&["ps", "-a", "shop"])?;
+        let one_off = listed.iter().find(|process| process["id"] == id.as_str());
+        let one_off = one_off.context("it is not listed")?;
+        ensure!(
+            one_off["one_off"] == true && one_off["name"] == "web",
+            "{one_off}"
+        );
+        // What it uses is measured, like that of every process.
+        ensure!(one_off["memory_bytes"].as_u64() > Some(0), "{one_off}");
+        Ok(())
+    })?;
     // The rack dies and comes back: it goes on, and is seen to its end.
     rack.kill()?;
     rack.run()?;

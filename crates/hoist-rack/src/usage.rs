@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use hoist_core::id::SlotId;
-use hoist_engine::{Engine, EngineError, Usage};
+use hoist_engine::{Beside, Engine, EngineError, Usage};
 use tokio::time::Instant;
 
 use crate::error::with_causes;
@@ -33,13 +32,13 @@ pub(crate) struct Sampler {
 
 #[derive(Default)]
 struct Samples {
-    before: Option<(Instant, BTreeMap<SlotId, Usage>)>,
-    last: Option<(Instant, BTreeMap<SlotId, Usage>)>,
+    before: Option<(Instant, BTreeMap<Beside, Usage>)>,
+    last: Option<(Instant, BTreeMap<Beside, Usage>)>,
 }
 
 impl Sampler {
     async fn sample(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        let usage = engine.usage().await?;
+        let usage = measure(engine).await?;
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         samples.before = samples.last.take();
         samples.last = Some((Instant::now(), usage));
@@ -50,19 +49,19 @@ impl Sampler {
     pub(crate) async fn rates(
         &self,
         engine: &dyn Engine,
-        slots: &[&SlotId],
-    ) -> BTreeMap<SlotId, Rate> {
+        processes: &[Beside],
+    ) -> BTreeMap<Beside, Rate> {
         let now = Instant::now();
         {
             let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((at, last)) = &samples.last
                 && now.duration_since(*at) < PAUSE * 2
-                && slots.iter().all(|slot| last.contains_key(*slot))
+                && processes.iter().all(|process| last.contains_key(process))
             {
                 return rates_between(samples.before.as_ref(), *at, last);
             }
         }
-        let usage = engine.usage().await.unwrap_or_default();
+        let usage = measure(engine).await.unwrap_or_default();
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let old_enough = |at: &Instant| now.duration_since(*at) >= SPAN_MIN;
         let base = [&samples.last, &samples.before]
@@ -73,14 +72,24 @@ impl Sampler {
     }
 }
 
+/// The counters of all processes: of services, and of tasks.
+async fn measure(engine: &dyn Engine) -> Result<BTreeMap<Beside, Usage>, EngineError> {
+    let of_services = engine.usage().await?.into_iter();
+    let of_tasks = engine.task_usage().await?.into_iter();
+    Ok(of_services
+        .map(|(slot, usage)| (Beside::Slot(slot), usage))
+        .chain(of_tasks.map(|(task, usage)| (Beside::Task(task), usage)))
+        .collect())
+}
+
 /// Rates between two samples; without an earlier one of a process its CPU shows as nothing.
 fn rates_between(
-    before: Option<&(Instant, BTreeMap<SlotId, Usage>)>,
+    before: Option<&(Instant, BTreeMap<Beside, Usage>)>,
     at: Instant,
-    usage: &BTreeMap<SlotId, Usage>,
-) -> BTreeMap<SlotId, Rate> {
-    let rate = |slot: &SlotId, usage: &Usage| {
-        let earlier = before.and_then(|(then, samples)| Some((*then, samples.get(slot)?)));
+    usage: &BTreeMap<Beside, Usage>,
+) -> BTreeMap<Beside, Rate> {
+    let rate = |process: &Beside, usage: &Usage| {
+        let earlier = before.and_then(|(then, samples)| Some((*then, samples.get(process)?)));
         let cpu_millicores = earlier.map_or(0, |(then, earlier)| {
             let span = at.duration_since(then).as_nanos() as u64;
             usage.cpu_nanos.saturating_sub(earlier.cpu_nanos) * 1_000 / span.max(1)
@@ -92,7 +101,7 @@ fn rates_between(
     };
     let rates = usage
         .iter()
-        .map(|(slot, usage)| (slot.clone(), rate(slot, usage)));
+        .map(|(process, usage)| (process.clone(), rate(process, usage)));
     rates.collect()
 }
 

@@ -43,8 +43,8 @@ async fn list(
     let machine = Machine::read();
     let views = call.rack.processes(&app).await?;
     let items = views.iter().map(|view| process_view(&app, view, &machine));
-    let one_offs = call.rack.one_offs(&app)?;
-    let one_offs = one_offs.iter().map(|record| one_off_view(record, &machine));
+    let one_offs = call.rack.one_offs(&app).await?;
+    let one_offs = one_offs.iter().map(|view| one_off_view(view, &machine));
     Ok(wire::List::whole(items.chain(one_offs).collect()))
 }
 
@@ -66,7 +66,7 @@ fn found_view(app: &AppName, found: &Found) -> wire::Process {
     let machine = Machine::read();
     match found {
         Found::OfService(view) => process_view(app, view, &machine),
-        Found::OneOff(record) => one_off_view(record, &machine),
+        Found::OneOff(view) => one_off_view(view, &machine),
     }
 }
 

@@ -11,9 +11,10 @@ use hoist_engine::TerminalSize;
 
 use super::call::{Call, JsonCall, Upgrade, json, parse, session};
 use super::views::{Machine, one_off_view};
-use crate::commands::{RunRequest, RunStreams, Terminal};
+use crate::commands::{OneOffView, RunRequest, RunStreams, Terminal};
 use crate::error::RackError;
 use crate::rack::Rack;
+use crate::usage::Rate;
 
 pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     let router = json::<e::RunCreate, _, _>(router, run);
@@ -37,7 +38,12 @@ async fn run(JsonCall { call, body }: JsonCall<e::RunCreate>) -> Result<wire::Ru
         streams,
     };
     let (record, session) = call.rack.run(&app, request, &call.actor).await?;
-    let process = one_off_view(&record, &Machine::read());
+    // It has only begun: there is nothing yet that it used.
+    let begun = OneOffView {
+        record,
+        usage: Rate::default(),
+    };
+    let process = one_off_view(&begun, &Machine::read());
     Ok(wire::Run { process, session })
 }
 

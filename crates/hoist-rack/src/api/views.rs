@@ -10,14 +10,12 @@ use hoist_core::model::{App, Promotion, Timestamp};
 use hoist_core::plan;
 
 use super::planned::planned_services;
-use crate::commands::{Beside, ProcessView};
+use crate::commands::{Beside, OneOffView, ProcessView, ReleaseDiff};
 use crate::control;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::secrets::Env;
-use crate::store::{
-    AppEntry, BuildRecord, BuildStatus, Event, OneOffRecord, PromotionRecord, ReleaseRecord,
-};
+use crate::store::{AppEntry, BuildRecord, BuildStatus, Event, PromotionRecord, ReleaseRecord};
 
 pub(super) fn time(at: Timestamp) -> Time {
     Time(at.0)
@@ -162,6 +160,7 @@ impl Rack {
             manifest: None,
             includes: Vec::new(),
             passed_over: Vec::new(),
+            promotions: Vec::new(),
         })
     }
 
@@ -289,6 +288,23 @@ fn phases(record: &PromotionRecord) -> Vec<wire::PhaseTime> {
         .collect()
 }
 
+pub(super) fn diff_view(diff: ReleaseDiff) -> wire::ReleaseDiff {
+    wire::ReleaseDiff {
+        release: diff.release.to_string(),
+        against: diff.against.to_string(),
+        build: diff.build.map(|(before, after)| wire::BuildChange {
+            before: before.map(|build| build.to_string()),
+            after: after.map(|build| build.to_string()),
+        }),
+        manifest: diff.manifest,
+        env: wire::EnvChange {
+            added: diff.env.added.into_iter().collect(),
+            changed: diff.env.changed.into_iter().collect(),
+            removed: diff.env.removed.into_iter().collect(),
+        },
+    }
+}
+
 pub(super) fn passed_over_view(beside: Beside) -> wire::PassedOverRelease {
     wire::PassedOverRelease {
         release: beside.id.to_string(),
@@ -411,8 +427,9 @@ pub(super) fn process_view(app: &AppName, view: &ProcessView, machine: &Machine)
     }
 }
 
-/// A one-off that runs. What it uses is not measured.
-pub(super) fn one_off_view(record: &OneOffRecord, machine: &Machine) -> wire::Process {
+/// A one-off that runs.
+pub(super) fn one_off_view(view: &OneOffView, machine: &Machine) -> wire::Process {
+    let OneOffView { record, usage } = view;
     wire::Process {
         id: record.id.to_string(),
         app: record.app.to_string(),
@@ -422,10 +439,10 @@ pub(super) fn one_off_view(record: &OneOffRecord, machine: &Machine) -> wire::Pr
         status: wire::ProcessStatus::Ready,
         release: record.release.to_string(),
         promotion: None,
-        cpu: 0.0,
-        memory: 0.0,
-        cpu_millicores: 0,
-        memory_bytes: 0,
+        cpu: usage.cpu_millicores as f64 / 1_000.0,
+        memory: usage.memory_bytes as f64 / machine.memory_bytes.max(1) as f64,
+        cpu_millicores: usage.cpu_millicores,
+        memory_bytes: usage.memory_bytes,
         started: Some(time(record.created)),
         command: record.command.clone(),
         restarts: 0,

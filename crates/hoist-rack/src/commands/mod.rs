@@ -25,9 +25,10 @@ pub use builds::BuildRequest;
 pub(crate) use builds::{Built, Stands};
 pub use env::EnvUpdate;
 pub use lifecycle::{ScaleEffect, ScaleOutcome, ScaleWish};
-pub use processes::{Found, ProcessView, RenewalView};
+pub use processes::{Found, OneOffView, ProcessView, RenewalView};
+pub use promotions::RolledBack;
 pub use promotions::{IfBusy, PromoteRequest};
-pub use releases::Beside;
+pub use releases::{Beside, ReleaseDiff};
 pub use runs::{RunRequest, RunStreams, Terminal};
 
 /// Who asks, for records and events.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hoist_core::id::{AppName, ProcessId, ReleaseId, SlotId, WorkloadId};
 use hoist_core::model::{App, Observation, Probe, Process, ProcessState, RenewalStage, Timestamp};
-
 use hoist_core::plan;
+use hoist_engine::{Beside, TaskId};
 
 use super::Actor;
 use crate::error::RackError;
@@ -40,7 +40,16 @@ pub enum Found {
     /// One of a service.
     OfService(Box<ProcessView>),
     /// A one-off.
-    OneOff(OneOffRecord),
+    OneOff(OneOffView),
+}
+
+/// A one-off that runs, as people see it.
+#[derive(Debug, Clone)]
+pub struct OneOffView {
+    /// Its record.
+    pub record: OneOffRecord,
+    /// What it uses.
+    pub usage: Rate,
 }
 
 /// A process was stopped to be started again in its slot.
@@ -64,9 +73,9 @@ impl Rack {
         actor: &Actor,
     ) -> Result<Found, RackError> {
         let view = match self.process(app, process).await? {
-            Found::OneOff(record) => {
-                self.stop_one_off(app, &record.id).await?;
-                return Ok(Found::OneOff(record));
+            Found::OneOff(view) => {
+                self.stop_one_off(app, &view.record.id).await?;
+                return Ok(Found::OneOff(view));
             }
             Found::OfService(view) => view,
         };
@@ -91,8 +100,8 @@ impl Rack {
             let id = view.process.id.clone();
             (id, Found::OfService(Box::new(view)))
         });
-        let one_offs = self.one_offs(app)?.into_iter();
-        let one_offs = one_offs.map(|record| (record.id.clone(), Found::OneOff(record)));
+        let one_offs = self.one_offs(app).await?.into_iter();
+        let one_offs = one_offs.map(|view| (view.record.id.clone(), Found::OneOff(view)));
         let begins = |(id, _): &(ProcessId, Found)| id.as_str().starts_with(process);
         let mut found: Vec<_> = views.chain(one_offs).filter(begins).collect();
         match (
@@ -131,8 +140,9 @@ impl Rack {
                 )
             })
             .collect();
-        let slots: Vec<&SlotId> = processes.iter().map(|(slot, _)| slot).collect();
-        let usage = self.sampler.rates(&*self.engine, &slots).await;
+        let measured = processes.iter().map(|(slot, _)| Beside::Slot(slot.clone()));
+        let measured: Vec<_> = measured.collect();
+        let usage = self.sampler.rates(&*self.engine, &measured).await;
         let mut views: Vec<_> = processes
             .into_iter()
             .map(|(slot, process)| self.view(&entry.app, &seen, slot, process, &usage))
@@ -147,13 +157,32 @@ impl Rack {
         Ok(views)
     }
 
+    /// The one-offs of an app that run, oldest first.
+    pub async fn one_offs(&self, app: &AppName) -> Result<Vec<OneOffView>, RackError> {
+        self.app(app)?;
+        let records = self.runs.of(app);
+        let task = |record: &OneOffRecord| {
+            Beside::Task(TaskId::OneOff(record.app.clone(), record.id.clone()))
+        };
+        let measured: Vec<_> = records.iter().map(task).collect();
+        let usage = match measured.is_empty() {
+            true => BTreeMap::new(),
+            false => self.sampler.rates(&*self.engine, &measured).await,
+        };
+        let views = records.into_iter().map(|record| OneOffView {
+            usage: usage.get(&task(&record)).copied().unwrap_or_default(),
+            record,
+        });
+        Ok(views.collect())
+    }
+
     fn view(
         &self,
         app: &App,
         seen: &Observation,
         slot: SlotId,
         process: &Process,
-        usage: &BTreeMap<SlotId, Rate>,
+        usage: &BTreeMap<Beside, Rate>,
     ) -> ProcessView {
         let release = crate::control::release_of(app, &slot.workload);
         let detail = release.as_ref().and_then(|id| self.releases.known(id));
@@ -168,7 +197,10 @@ impl Rack {
             renewal: self.renewal(app, &slot),
             release,
             command: command.map(ToString::to_string).unwrap_or_default(),
-            usage: usage.get(&slot).copied().unwrap_or_default(),
+            usage: usage
+                .get(&Beside::Slot(slot.clone()))
+                .copied()
+                .unwrap_or_default(),
             memory_limit_bytes: limits
                 .memory_bytes
                 .or(service.map(|service| service.memory_bytes))

@@ -151,12 +151,6 @@ impl Rack {
         Ok((id, session))
     }
 
-    /// One-offs of an app that run.
-    pub fn one_offs(&self, app: &AppName) -> Result<Vec<OneOffRecord>, RackError> {
-        self.app(app)?;
-        Ok(self.runs.of(app))
-    }
-
     /// Tells a one-off to stop; false when no such one-off runs.
     pub async fn stop_one_off(&self, app: &AppName, id: &ProcessId) -> Result<bool, RackError> {
         if !self.runs.of(app).iter().any(|record| record.id == *id) {
