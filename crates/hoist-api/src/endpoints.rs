@@ -150,6 +150,16 @@ operations! {
         path: ReleasePath, query: RevealQuery, body: Empty, reply: Release, errors: [AppNotFound, ReleaseNotFound],
         summary: "A release with its manifest and variables.",
     }
+    ReleaseCreate("create_release", Post "/apps/{app}/releases", Deploy, Json, 201) {
+        path: AppPath, query: Empty, body: ReleaseCreateRequest, reply: Release,
+        errors: [AppNotFound, ReleaseNotFound, BuildNotComplete, NothingActive, NoRelease, AppDeleting],
+        summary: "Makes a release of one's build and another's environment, which is not promoted.",
+    }
+    ReleaseDiffGet("diff_release", Get "/apps/{app}/releases/{release}/diff", Read, Json, 200) {
+        path: ReleasePath, query: ReleaseDiffQuery, body: Empty, reply: ReleaseDiff,
+        errors: [AppNotFound, ReleaseNotFound, NothingActive, NoRelease],
+        summary: "How a release differs from the active one, or from another: build, manifest, names of variables.",
+    }
     PromotionCreate("promote_release", Post "/apps/{app}/releases/{release}/promotions", Deploy, Json, 201) {
         path: ReleasePath, query: Empty, body: PromotionCreateRequest, reply: Promotion,
         errors: [AppNotFound, ReleaseNotFound, BuildNotComplete, AppDeleting, PromotionInProgress],

@@ -59,9 +59,9 @@ pub(crate) enum Command {
     Apps(apps::Apps),
     /// List builds, and show one or its log
     Builds(builds::Builds),
-    /// List releases, and show, promote or go back to one
+    /// List releases; show, compare, make, promote or go back to one
     Releases(releases::Releases),
-    /// Make a release live: the newest one, unless named
+    /// Make a release live: the active one with what is staged on it, unless named
     Promote(promote::Promote),
     /// Go back to a release: the last one that served before, unless named
     Rollback(rollback::Rollback),
@@ -215,6 +215,20 @@ pub(crate) struct PromoteArgs {
     /// Give up and go back after so many seconds [default: the app's own limit]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
+}
+
+/// What to print of a promotion, and until when.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FollowArgs {
+    /// Return as soon as it began
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print nothing but the release's id on standard output
+    #[arg(long)]
+    pub(crate) id: bool,
+    /// Accepted for scripts that have it; there is nothing to force
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// What to do when another promotion is in flight.

@@ -5,12 +5,13 @@ use std::time::Instant;
 use hoist_api::ErrorCode;
 use hoist_api::client::{CallError, Client};
 use hoist_api::endpoints::{
-    AppCreate, AppGet, PromotionCreate, PromotionGet, ReleaseGet, ReleaseList,
+    AppCreate, AppGet, EnvGet, PromotionCreate, PromotionGet, ReleaseDiffGet, ReleaseGet,
+    ReleaseList,
 };
 use hoist_api::types::{
     App, AppCreateRequest, AppPath, Build, BuildStatus, Empty, IfBusy, IncludedRelease, Outcome,
-    PageQuery, PassedOverRelease, Promotion, PromotionCreateRequest, PromotionPath, ReleasePath,
-    RevealQuery, Unchanged,
+    PageQuery, PassedOverRelease, Promotion, PromotionCreateRequest, PromotionPath, ReleaseDiff,
+    ReleaseDiffQuery, ReleasePath, RevealQuery, Unchanged,
 };
 use serde::Serialize;
 
@@ -131,7 +132,10 @@ impl Flow<'_, '_, '_> {
             self.context.out.label("Build", &built.build.id)?;
             self.context.out.label("Release", &built.release)?;
         }
-        built.stands_on = self.tell_what_it_stands_on(&built.release).await?;
+        // Of what is active there is nothing more to tell.
+        if !built.unchanged.as_ref().is_some_and(|found| found.active) {
+            built.stands_on = self.tell_what_it_stands_on(&built.release).await?;
+        }
         Ok(built)
     }
 
@@ -192,8 +196,26 @@ impl Flow<'_, '_, '_> {
         })
     }
 
+    /// The release that the next one would be made from. Says when there is a newer one.
+    pub(crate) async fn next_release(&mut self) -> Result<String, CliError> {
+        let newest = self.newest_release().await?;
+        let query = RevealQuery { reveal: false };
+        let env = self
+            .client
+            .call::<EnvGet>(&self.path(), &query, &Empty {})
+            .await?;
+        let next = env.release.unwrap_or_else(|| newest.clone());
+        if next != newest {
+            self.context.out.chatter(&format!(
+                "{newest} is newer and was passed over: `hoist releases info {newest} -a {}`",
+                self.app
+            ))?;
+        }
+        Ok(next)
+    }
+
     /// The newest release.
-    pub(crate) async fn newest_release(&mut self) -> Result<String, CliError> {
+    async fn newest_release(&mut self) -> Result<String, CliError> {
         let query = PageQuery {
             limit: Some(1),
             before: None,
@@ -259,7 +281,18 @@ impl Flow<'_, '_, '_> {
         args: &PromoteArgs,
         subject: &Subject,
     ) -> Result<Promotion, CliError> {
+        let begun = self.begin_promotion(release, args).await?;
+        self.see_through(begun, subject).await
+    }
+
+    /// Begins to promote a release, after what it changes was told.
+    pub(crate) async fn begin_promotion(
+        &mut self,
+        release: &str,
+        args: &PromoteArgs,
+    ) -> Result<Promotion, CliError> {
         self.tell_what_is_waited_for(args).await?;
+        self.tell_what_changes(release).await?;
         self.context.out.begin(&format!("Promoting {release}"))?;
         let path = ReleasePath {
             app: self.app.clone(),
@@ -273,7 +306,38 @@ impl Flow<'_, '_, '_> {
             .client
             .call::<PromotionCreate>(&path, &Empty {}, &body)
             .await?;
-        self.see_through(promotion, subject).await
+        Ok(promotion)
+    }
+
+    /// Says how a release differs from the active one. Without one, and to a rack of before, there is nothing to say.
+    async fn tell_what_changes(&mut self, release: &str) -> Result<(), CliError> {
+        let path = ReleasePath {
+            app: self.app.clone(),
+            release: release.to_owned(),
+        };
+        let query = ReleaseDiffQuery::default();
+        let asked = self.client.call::<ReleaseDiffGet>(&path, &query, &Empty {});
+        match asked.await {
+            Ok(diff) => self.tell_changes(&diff),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Says how a release differs from another one.
+    pub(crate) fn tell_changes(&mut self, diff: &ReleaseDiff) -> Result<(), CliError> {
+        match lineage::changes(diff).filter(|_| !self.context.out.json()) {
+            Some(line) => self.context.out.chatter(&line),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves a promotion that began to itself.
+    pub(crate) fn leave(&mut self, promotion: Promotion) -> Result<Promotion, CliError> {
+        let (number, app) = (&promotion.number, &self.app);
+        self.context.out.note(&format!(
+            "the promotion goes on: `hoist promotions info {number} -a {app}`; `hoist cancel -a {app}` ends it"
+        ))?;
+        Ok(promotion)
     }
 
     /// Says that another promotion comes first, when one is in flight.
@@ -322,9 +386,10 @@ impl Flow<'_, '_, '_> {
     }
 }
 
-/// Success, or the error that becomes exit code 4.
+/// Success, or the error that becomes exit code 4. One that was left to itself is no failure.
 pub(crate) fn live(promotion: &Promotion) -> Result<(), CliError> {
-    if promotion.outcome == Some(Outcome::Succeeded) {
+    let left = promotion.outcome.is_none() && promotion.ended.is_none();
+    if left || promotion.outcome == Some(Outcome::Succeeded) {
         Ok(())
     } else {
         Err(CliError::NotLive)

@@ -148,7 +148,37 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "releases info",
-        &[("hoist releases info RABCDEFGHIJ --masked", "without values")],
+        &[("hoist releases info RABCDEFGHIJ --reveal", "with values")],
+    ),
+    (
+        "releases manifest",
+        &[("hoist releases manifest RABCDEFGHIJ", "")],
+    ),
+    (
+        "releases diff",
+        &[
+            (
+                "hoist releases diff RABCDEFGHIJ",
+                "what promoting it would change",
+            ),
+            (
+                "hoist releases diff RABCDEFGHIJ RBCDEFGHIJK",
+                "against another one",
+            ),
+        ],
+    ),
+    (
+        "releases create-from",
+        &[
+            (
+                "hoist releases create-from --build-from RABCDEFGHIJ --use-active-release-env",
+                "",
+            ),
+            (
+                "hoist releases create-from --use-active-release-build --env-from RABCDEFGHIJ",
+                "",
+            ),
+        ],
     ),
     (
         "releases promote",
@@ -167,7 +197,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "promote",
         &[
-            ("hoist promote", "the newest release"),
+            ("hoist promote", "what is staged"),
             (
                 "hoist promote RABCDEFGHIJ --if-busy supersede",
                 "this one, instead of what is on its way",

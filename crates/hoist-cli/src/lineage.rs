@@ -1,6 +1,7 @@
-//! What a new release stands on, told when it is made: what is staged in it, and what it is not built on.
+//! What a new release stands on, told when it is made: what is staged in it, and what it is not built on. And how releases
+//! differ.
 
-use hoist_api::types::{PassedOverRelease, Release};
+use hoist_api::types::{EnvChange, PassedOverRelease, Release, ReleaseDiff};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -40,6 +41,42 @@ pub(crate) fn passed_over(releases: &[PassedOverRelease]) -> Vec<String> {
     lines
 }
 
+/// How a release differs from another, on one line; nothing when it does not.
+pub(crate) fn changes(diff: &ReleaseDiff) -> Option<String> {
+    let build = diff.build.as_ref().map(|_| build_words(diff));
+    let added = diff.manifest.iter().filter(|line| line.starts_with('+'));
+    let added = added.count();
+    let removed = diff.manifest.len() - added;
+    let manifest = (!diff.manifest.is_empty()).then(|| format!("manifest +{added} -{removed}"));
+    let env = Some(env_words(&diff.env)).filter(|words| !words.is_empty());
+    let env = env.map(|words| format!("env {words}"));
+    let parts: Vec<_> = [build, manifest, env].into_iter().flatten().collect();
+    let of = &diff.against;
+    (!parts.is_empty()).then(|| format!("changes against {of}: {}", parts.join(", ")))
+}
+
+/// `build B… instead of B…`.
+pub(crate) fn build_words(diff: &ReleaseDiff) -> String {
+    let name = |build: Option<&String>| build.map_or("none", String::as_str).to_owned();
+    let change = diff.build.as_ref();
+    let after = name(change.and_then(|change| change.after.as_ref()));
+    let before = name(change.and_then(|change| change.before.as_ref()));
+    format!("build {after} instead of {before}")
+}
+
+/// `add:FOO change:BAR remove:BAZ`.
+pub(crate) fn env_words(env: &EnvChange) -> String {
+    let groups = [
+        ("add", &env.added),
+        ("change", &env.changed),
+        ("remove", &env.removed),
+    ];
+    let words = groups
+        .iter()
+        .flat_map(|(word, names)| names.iter().map(move |name| format!("{word}:{name}")));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn named(release: &str, description: &str) -> String {
     match description {
         "" => release.to_owned(),
@@ -50,7 +87,7 @@ fn named(release: &str, description: &str) -> String {
 #[cfg(test)]
 mod tests {
     use hoist_api::Time;
-    use hoist_api::types::IncludedRelease;
+    use hoist_api::types::{BuildChange, IncludedRelease};
 
     use super::*;
 
@@ -81,6 +118,7 @@ mod tests {
             manifest: None,
             includes: vec![included("R1", "env add:FOO"), included("R2", "")],
             passed_over: vec![over("R3")],
+            promotions: Vec::new(),
         };
         let expected = [
             "includes staged R1: env add:FOO",
@@ -88,6 +126,27 @@ mod tests {
             "R3 was passed over: its promotion was rolled back",
         ];
         assert_eq!(lines(&release), expected);
+    }
+
+    #[test]
+    fn a_difference_is_one_line_and_no_difference_is_none() {
+        let mut diff = ReleaseDiff {
+            release: "R2".to_owned(),
+            against: "R1".to_owned(),
+            ..ReleaseDiff::default()
+        };
+        assert_eq!(changes(&diff), None);
+        diff.env.changed = vec!["BAR".to_owned()];
+        diff.env.added = vec!["A".to_owned(), "FOO".to_owned()];
+        let env = "changes against R1: env add:A add:FOO change:BAR";
+        assert_eq!(changes(&diff).as_deref(), Some(env));
+        diff.build = Some(BuildChange {
+            before: None,
+            after: Some("B2".to_owned()),
+        });
+        diff.manifest = ["-a", "+b", "+c"].map(str::to_owned).into();
+        let all = "changes against R1: build B2 instead of none, manifest +2 -1, env add:A add:FOO change:BAR";
+        assert_eq!(changes(&diff).as_deref(), Some(all));
     }
 
     #[test]

@@ -314,29 +314,24 @@ fn a_build_log_that_breaks_off_is_no_success() {
 }
 
 #[test]
-fn the_newest_release_is_promoted_unless_one_is_named() {
-    let newest = format!(r#"{{"items":[{}],"next":"x"}}"#, release("RBBBBBBBBBB"));
+fn what_the_next_release_would_stand_on_is_promoted_unless_one_is_named() {
+    let newest = format!(r#"{{"items":[{}],"next":"x"}}"#, release("RCCCCCCCCCC"));
+    let next = r#"{"release":"RBBBBBBBBBB","env":{}}"#;
     let rack = script([
         existing(),
         promoting(promotion(Some("succeeded"), "")),
-        vec![("GET /v1/apps/hello/releases", json(200, newest))],
+        vec![
+            ("GET /v1/apps/hello/releases", json(200, newest)),
+            ("GET /v1/apps/hello/env", json(200, next)),
+        ],
     ]);
-    assert_eq!(
-        hoist(
-            &rack,
-            &[
-                "promote",
-                "-a",
-                "hello",
-                "--if-busy",
-                "supersede",
-                "--timeout",
-                "60"
-            ]
-        )
-        .code,
-        0
-    );
+    let flags = ["--if-busy", "supersede", "--timeout", "60", "--id"];
+    let args = [&["promote", "-a", "hello"][..], &flags].concat();
+    let promoted = hoist(&rack, &args);
+    assert_eq!(promoted.code, 0);
+    assert_eq!(promoted.stdout, "RBBBBBBBBBB\n");
+    let told = "RCCCCCCCCCC is newer and was passed over: ";
+    assert!(promoted.stderr.starts_with(told), "{}", promoted.stderr);
     let sent = r#"POST /v1/apps/hello/releases/RBBBBBBBBBB/promotions {"if_busy":"supersede","timeout_seconds":60}"#;
     assert!(
         rack.requests().contains(&sent.to_owned()),
@@ -385,6 +380,7 @@ fn a_rollback_names_the_copy_that_it_promotes() {
     ]);
     let stderr = "\
 Rolling back to RAAAAAAAAAA... OK, RBBBBBBBBBB
+build and env go back; volumes, databases and sizes (`hoist scale`) stay as they are
 2026-01-01T00:00:01Z system/local/web.1 started
 OK
 ";

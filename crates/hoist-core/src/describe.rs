@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::id::ReleaseId;
+use crate::id::{BuildId, ReleaseId};
 
 /// Most characters of a description.
 pub const DESCRIPTION_CHARS_MAX: usize = 255;
@@ -22,6 +22,28 @@ pub fn commit(sha: &str, subject: &str) -> String {
 /// Describes a release made by going back.
 pub fn rollback(to: &ReleaseId) -> String {
     format!("rollback to {to}")
+}
+
+/// Describes a release that takes its build from one release and its environment from another.
+pub fn created_from(build: &BuildId, build_of: &ReleaseId, env_of: &ReleaseId) -> String {
+    format!("created from {build} of {build_of}, env of {env_of}")
+}
+
+/// The lines between which two texts differ: with `-` those of the old one, then with `+` those of the new one. What they
+/// have in common at their beginnings and ends is left out.
+pub fn changed_lines(old: &str, new: &str) -> Vec<String> {
+    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    let same = |(old, new): &(&&str, &&str)| old == new;
+    let head = old.iter().zip(&new).take_while(same).count();
+    let (old, new) = (&old[head..], &new[head..]);
+    let ends = old.iter().rev().zip(new.iter().rev());
+    let tail = ends.take_while(same).count();
+    let removed = old[..old.len() - tail].iter();
+    let added = new[..new.len() - tail].iter();
+    removed
+        .map(|line| format!("-{line}"))
+        .chain(added.map(|line| format!("+{line}")))
+        .collect()
 }
 
 /// What a user wrote as a description, made fit for one line of a list: white space and control characters become
@@ -149,6 +171,28 @@ mod tests {
     fn a_rollback_names_its_release() {
         let release = ReleaseId::from_random([7; 16]);
         assert_eq!(rollback(&release), format!("rollback to {release}"));
+    }
+
+    #[test]
+    fn a_composed_release_names_both_of_its_sources() {
+        let ids = ([1; 16], [2; 16], [3; 16]);
+        let build = BuildId::from_random(ids.0);
+        let (built, env) = (ReleaseId::from_random(ids.1), ReleaseId::from_random(ids.2));
+        assert_eq!(
+            created_from(&build, &built, &env),
+            format!("created from {build} of {built}, env of {env}")
+        );
+    }
+
+    #[test]
+    fn lines_that_differ_are_shown_without_what_is_around_them() {
+        assert_eq!(
+            changed_lines("a\nb\nc\n", "a\nx\ny\nc\n"),
+            ["-b", "+x", "+y"]
+        );
+        assert_eq!(changed_lines("a\na\n", "a\n"), ["-a"]);
+        assert_eq!(changed_lines("", "a\n"), ["+a"]);
+        assert!(changed_lines("a\nb", "a\nb\n").is_empty());
     }
 
     #[test]

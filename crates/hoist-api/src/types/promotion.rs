@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{IfBusy, LogLine, Release};
+use super::{IfBusy, LogLine, Release, ReleaseDiff};
 use crate::time::Time;
 use crate::words::words;
 
@@ -219,4 +219,7 @@ pub struct Rollback {
     pub release: Release,
     /// The promotion.
     pub promotion: Promotion,
+    /// How the release differed from what was active; null when nothing was.
+    #[serde(default)]
+    pub changes: Option<ReleaseDiff>,
 }

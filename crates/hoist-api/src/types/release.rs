@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Promotion;
 use crate::time::Time;
 use crate::words::words;
 
@@ -39,6 +40,61 @@ pub struct Release {
     /// Releases before this one that it is not built on, newest first. Absent in lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOverRelease>,
+    /// Its promotions, newest first. Absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promotions: Vec<Promotion>,
+}
+
+/// A release composed of two others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseCreateRequest {
+    /// Whose build it takes: `active`, `newest` or a release.
+    pub build_from: String,
+    /// Whose environment it takes: `active`, `newest` or a release.
+    pub env_from: String,
+}
+
+/// With what a release is compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseDiffQuery {
+    /// `active`, `newest` or a release; the active one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
+}
+
+/// How a release differs from another one. Of variables only names are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseDiff {
+    /// The release.
+    pub release: String,
+    /// What it is compared with.
+    pub against: String,
+    /// Null when both have the same build.
+    pub build: Option<BuildChange>,
+    /// Lines of the manifest that are only in the other (`-`) or only in this release (`+`).
+    pub manifest: Vec<String>,
+    /// Variables.
+    pub env: EnvChange,
+}
+
+/// One build instead of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildChange {
+    /// That of the release that is compared with; null when it has none.
+    pub before: Option<String>,
+    /// That of the release itself.
+    pub after: Option<String>,
+}
+
+/// Names of variables that differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvChange {
+    /// Only the release itself has them.
+    pub added: Vec<String>,
+    /// Both have them, with different values.
+    pub changed: Vec<String>,
+    /// Only the release that is compared with has them.
+    pub removed: Vec<String>,
 }
 
 /// A staged release that goes out with a newer one.

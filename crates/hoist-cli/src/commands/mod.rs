@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod completions;
+pub(crate) mod create_from;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod env;

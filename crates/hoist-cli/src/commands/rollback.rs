@@ -4,11 +4,15 @@ use clap::Args;
 use hoist_api::endpoints::RollbackCreate;
 use hoist_api::types::{AppPath, Empty, RollbackRequest};
 
-use crate::args::{AppArgs, PromoteArgs};
+use crate::args::{AppArgs, FollowArgs, PromoteArgs};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::flow::{Flow, live};
 use crate::output::Subject;
+
+/// What a rollback does not bring back.
+const STAYS: &str =
+    "build and env go back; volumes, databases and sizes (`hoist scale`) stay as they are";
 
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
@@ -18,6 +22,8 @@ pub(crate) struct Rollback {
     app: AppArgs,
     #[command(flatten)]
     promote: PromoteArgs,
+    #[command(flatten)]
+    follow: FollowArgs,
 }
 
 pub(crate) async fn run(args: Rollback, context: &mut Context<'_, '_>) -> Result<(), CliError> {
@@ -48,7 +54,20 @@ pub(crate) async fn run(args: Rollback, context: &mut Context<'_, '_>) -> Result
     flow.context
         .out
         .done(&format!("OK, {}", begun.release.id))?;
-    let promotion = flow.see_through(begun.promotion, &Subject::Release).await?;
+    if let Some(changes) = &begun.changes {
+        flow.tell_changes(changes)?;
+    }
+    if !flow.context.out.json() {
+        flow.context.out.note(STAYS)?;
+        if args.follow.id {
+            flow.context.out.line(&begun.release.id)?;
+        }
+    }
+    let promotion = if args.follow.detach {
+        flow.leave(begun.promotion)?
+    } else {
+        flow.see_through(begun.promotion, &Subject::Release).await?
+    };
     if context.out.json() {
         context.out.print_json(&promotion)?;
     }

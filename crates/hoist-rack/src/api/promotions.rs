@@ -12,11 +12,13 @@ use hoist_core::id::{AppName, Version};
 use hoist_core::model::{Cancel, Millis, PromotionKind};
 
 use super::call::{Call, JsonCall, json, parse, raw};
+use super::command_output::CommandOutput;
 use super::stream::{self, Sink};
-use super::views::line_view;
+use super::views::{diff_view, line_view};
 use crate::commands::{IfBusy, PromoteRequest};
 use crate::error::RackError;
 use crate::rack::Rack;
+use crate::store::Event;
 
 /// Promotions that one answer lists.
 const PAGE_MAX: u32 = 500;
@@ -51,14 +53,15 @@ async fn rollback(
     let app = parse(&call.path.app)?;
     let to = body.release.as_deref().map(parse).transpose()?;
     let (busy, limit) = (if_busy(body.if_busy)?, limit(body.timeout_seconds)?);
-    let (release, promotion) = call
+    let begun = call
         .rack
         .rollback(&app, to, busy, limit, &call.actor)
         .await?;
     let entry = call.rack.app(&app)?;
     Ok(wire::Rollback {
-        release: call.rack.release_view(&entry, &release).await?,
-        promotion: call.rack.promotion_view(&promotion),
+        release: call.rack.release_view(&entry, &begun.release).await?,
+        promotion: call.rack.promotion_view(&begun.promotion),
+        changes: begun.changes.map(diff_view),
     })
 }
 
@@ -107,11 +110,12 @@ async fn events(call: Call<e::PromotionEvents>, _: Body) -> Result<Response, Rac
     }))
 }
 
-/// Sends a promotion's events as they come, and itself when it has ended.
+/// Sends a promotion's events as they come, the output of its release command between them, and itself when it has ended.
 async fn write_events(rack: Arc<Rack>, app: AppName, number: Version, sink: Sink) {
     type Item = Streamed<wire::PromotionLine, wire::Promotion>;
     let mut changes = rack.store.changes();
     let mut last = 0;
+    let mut output = Some(CommandOutput::of(&rack, &app, number));
     loop {
         changes.mark_unchanged();
         // The record first: once it says ended, all events of it are there.
@@ -127,18 +131,58 @@ async fn write_events(rack: Arc<Rack>, app: AppName, number: Version, sink: Sink
         let more = events.len() >= 1000;
         for event in events {
             last = event.id;
-            if !sink.send(Item::Line(line_view(&event))).await {
+            // What the command said comes before what came of it.
+            let mut lines = output
+                .as_mut()
+                .map(|own| own.more(&rack))
+                .unwrap_or_default();
+            if leaves_preparing(&event) {
+                output = None;
+            }
+            lines.push(line_view(&event));
+            if !send_all(&sink, lines).await {
                 return;
             }
         }
         if record.ended.is_some() && !more {
             return sink.end(Item::End(rack.promotion_view(&record))).await;
         }
-        let changed = async { drop(changes.changed().await) };
-        if !more && !sink.wait(changed).await {
+        if more {
+            continue;
+        }
+        let mut lines = Vec::new();
+        let news = async {
+            let said = async {
+                match &mut output {
+                    Some(output) => output.wait(&rack).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = changes.changed() => {}
+                said = said => lines = said,
+            }
+        };
+        if !sink.wait(news).await || !send_all(&sink, lines).await {
             return;
         }
     }
+}
+
+/// Whether the release command is over with an event.
+fn leaves_preparing(event: &Event) -> bool {
+    matches!(event.kind.as_str(), "release:start" | "release:rollback")
+}
+
+/// Answers false once the reader is gone.
+async fn send_all(sink: &Sink, lines: Vec<wire::PromotionLine>) -> bool {
+    for line in lines {
+        let item: Streamed<_, wire::Promotion> = Streamed::Line(line);
+        if !sink.send(item).await {
+            return false;
+        }
+    }
+    true
 }
 
 pub(super) fn if_busy(word: wire::IfBusy) -> Result<IfBusy, RackError> {

@@ -1,4 +1,4 @@
-//! Looking at releases.
+//! Looking at releases, comparing them, and composing one of two.
 
 use std::sync::Arc;
 
@@ -6,15 +6,42 @@ use axum::Router;
 use hoist_api::endpoints as e;
 use hoist_api::types as wire;
 use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::lineage::Start;
 
-use super::call::{JsonCall, json, parse};
-use super::views::masked;
+use super::call::{JsonCall, json, parse, start};
+use super::views::{diff_view, masked};
 use crate::error::RackError;
 use crate::rack::Rack;
 
 pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     let router = json::<e::ReleaseList, _, _>(router, list);
-    json::<e::ReleaseGet, _, _>(router, get)
+    let router = json::<e::ReleaseGet, _, _>(router, get);
+    let router = json::<e::ReleaseCreate, _, _>(router, create);
+    json::<e::ReleaseDiffGet, _, _>(router, diff)
+}
+
+async fn create(
+    JsonCall { call, body }: JsonCall<e::ReleaseCreate>,
+) -> Result<wire::Release, RackError> {
+    let app = parse(&call.path.app)?;
+    let (build_from, env_from) = (start(Some(&body.build_from))?, start(Some(&body.env_from))?);
+    let release = call
+        .rack
+        .create_from(&app, &build_from, &env_from, &call.actor)
+        .await?;
+    let entry = call.rack.app(&app)?;
+    call.rack.new_release_view(&entry, &release).await
+}
+
+async fn diff(
+    JsonCall { call, .. }: JsonCall<e::ReleaseDiffGet>,
+) -> Result<wire::ReleaseDiff, RackError> {
+    let (app, id) = (parse(&call.path.app)?, parse(&call.path.release)?);
+    let against = match call.query.against.as_deref() {
+        None => Start::Active,
+        against => start(against)?,
+    };
+    Ok(diff_view(call.rack.diff(&app, &id, &against).await?))
 }
 
 async fn list(
@@ -53,6 +80,11 @@ async fn get(JsonCall { call, .. }: JsonCall<e::ReleaseGet>) -> Result<wire::Rel
     let entry = call.rack.app(&app)?;
     let mut view = call.rack.new_release_view(&entry, &record).await?;
     view.env = Some(masked(call.rack.releases.env(&record)?, call.query.reveal));
+    let promotions = call.rack.store.promotions_of(&id).await?;
+    view.promotions = promotions
+        .iter()
+        .map(|promotion| call.rack.promotion_view(promotion))
+        .collect();
     if let Some(build) = &record.build {
         view.manifest = call
             .rack

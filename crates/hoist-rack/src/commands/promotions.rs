@@ -2,10 +2,11 @@
 
 use hoist_core::describe;
 use hoist_core::id::{AppName, ReleaseId, ServiceName, Version};
+use hoist_core::lineage::Start;
 use hoist_core::model::{App, Cancel, Millis, PromotionKind, Release, Timestamp};
 use hoist_core::plan::{self, CommandError, Overruled, PromoteOptions};
 
-use super::Actor;
+use super::{Actor, ReleaseDiff};
 use crate::clock::wall;
 use crate::control::event_source;
 use crate::error::RackError;
@@ -38,6 +39,17 @@ pub struct PromoteRequest {
     pub limit: Option<Millis>,
     /// This service alone.
     pub only: Option<ServiceName>,
+}
+
+/// A way back that has begun.
+#[derive(Debug)]
+pub struct RolledBack {
+    /// The copy of the earlier release.
+    pub release: ReleaseRecord,
+    /// The promotion of the copy.
+    pub promotion: PromotionRecord,
+    /// How the copy differs from what was active before; none when nothing was.
+    pub changes: Option<ReleaseDiff>,
 }
 
 impl Rack {
@@ -201,7 +213,7 @@ impl Rack {
         if_busy: IfBusy,
         limit: Option<Millis>,
         actor: &Actor,
-    ) -> Result<(ReleaseRecord, PromotionRecord), RackError> {
+    ) -> Result<RolledBack, RackError> {
         let source = match to {
             Some(id) => self.release(app, &id).await?,
             None => self.last_good_before_active(app).await?,
@@ -234,8 +246,13 @@ impl Rack {
             limit,
             only: None,
         };
+        let changes = self.diff(app, &copy.id, &Start::Active).await.ok();
         let promotion = self.promote(app, request, actor).await?;
-        Ok((copy, promotion))
+        Ok(RolledBack {
+            release: copy,
+            promotion,
+            changes,
+        })
     }
 
     /// The release that served before the active one.

@@ -1,11 +1,15 @@
-//! Looking at releases and builds.
+//! Looking at releases and builds, comparing releases, and composing them.
 
+use hoist_core::describe::{self, EnvChange};
 use hoist_core::id::{AppName, BuildId, ReleaseId};
-use hoist_core::lineage::{self, Flaw};
+use hoist_core::lineage::{self, Flaw, Start};
 
+use super::Actor;
+use crate::clock::wall;
 use crate::error::RackError;
 use crate::rack::Rack;
-use crate::store::{AppEntry, BuildRecord, ReleaseRecord};
+use crate::releases::new_release_id;
+use crate::store::{AppEntry, BuildRecord, Commit, ReleaseRecord, StateChange};
 
 /// A release that is told of beside another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +22,95 @@ pub struct Beside {
     pub reason: Option<String>,
 }
 
+/// How a release differs from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseDiff {
+    /// The release.
+    pub release: ReleaseId,
+    /// What it is compared with.
+    pub against: ReleaseId,
+    /// The other's build, then its own, when they differ.
+    pub build: Option<(Option<BuildId>, Option<BuildId>)>,
+    /// Lines of the manifest: [`describe::changed_lines`].
+    pub manifest: Vec<String>,
+    /// Names of variables.
+    pub env: EnvChange,
+}
+
 impl Rack {
+    /// Makes a release of the build of one and the environment of another, which is not promoted. Durable when it returns.
+    pub async fn create_from(
+        &self,
+        app: &AppName,
+        build_from: &Start,
+        env_from: &Start,
+        actor: &Actor,
+    ) -> Result<ReleaseRecord, RackError> {
+        self.refuse_deleting(app)?;
+        let _one_at_a_time = self.env_changes.lock().await;
+        let built = self.chosen(app, build_from).await?;
+        let env = self.chosen(app, env_from).await?;
+        let build = built.build.ok_or(RackError::NotBuilt(built.id.clone()))?;
+        let release = ReleaseRecord {
+            id: new_release_id()?,
+            app: app.clone(),
+            description: describe::created_from(&build, &built.id, &env.id),
+            build: Some(build),
+            parent: Some(built.id),
+            created: wall(),
+            actor: actor.0.clone(),
+            env: env.env,
+            rollback_of: None,
+        };
+        let mut commit = Commit::new(app, StateChange::None);
+        let text = format!("created {} ({})", release.id, release.description);
+        commit
+            .events
+            .push(self.event(app, actor, "release:create", text));
+        commit.releases.push(release.clone());
+        self.store.commit(commit, self.clock.now()).await?;
+        Ok(release)
+    }
+
+    async fn chosen(&self, app: &AppName, start: &Start) -> Result<ReleaseRecord, RackError> {
+        let found = self.base_release(app, start).await?;
+        found.ok_or_else(|| RackError::NoRelease(app.clone()))
+    }
+
+    /// How a release differs from the active one, or from another.
+    pub async fn diff(
+        &self,
+        app: &AppName,
+        release: &ReleaseId,
+        against: &Start,
+    ) -> Result<ReleaseDiff, RackError> {
+        let after = self.release(app, release).await?;
+        let before = self.chosen(app, against).await?;
+        let same_build = before.build == after.build;
+        let manifest = match same_build {
+            true => Vec::new(),
+            false => describe::changed_lines(
+                &self.manifest_text(&before).await?,
+                &self.manifest_text(&after).await?,
+            ),
+        };
+        Ok(ReleaseDiff {
+            env: EnvChange::between(&self.releases.env(&before)?, &self.releases.env(&after)?),
+            manifest,
+            build: (!same_build).then_some((before.build, after.build)),
+            release: after.id,
+            against: before.id,
+        })
+    }
+
+    async fn manifest_text(&self, release: &ReleaseRecord) -> Result<String, RackError> {
+        let Some(build) = &release.build else {
+            return Ok(String::new());
+        };
+        let build = self.build(&release.app, build).await?;
+        Ok(build.manifest.map(|(_, text)| text).unwrap_or_default())
+    }
+
     /// A release of an app.
     pub async fn release(&self, app: &AppName, id: &ReleaseId) -> Result<ReleaseRecord, RackError> {
         self.app(app)?;

@@ -11,7 +11,7 @@ use hoist_core::id::{AppName, ReleaseId, ServiceName};
 use hoist_core::lineage::Start;
 use hoist_core::model::{Cancel, Life};
 use hoist_core::plan::Scaling;
-use hoist_rack::commands::{IfBusy, ScaleWish};
+use hoist_rack::commands::{IfBusy, RolledBack, ScaleWish};
 use hoist_rack::{Rack, RackError};
 
 use world::{PATIENCE, World, actor, created, request, setting, web};
@@ -239,7 +239,11 @@ async fn a_rollback_keeps_what_is_warm_and_two_of_them_go_further_back() {
     let back = rack
         .rollback(&app, None, IfBusy::Refuse, None, &actor())
         .await;
-    let (copy, promotion) = back.expect("a rollback");
+    let RolledBack {
+        release: copy,
+        promotion,
+        ..
+    } = back.expect("a rollback");
     assert_eq!(copy.rollback_of.as_ref(), Some(&releases[1]));
     assert_eq!(
         world.ended(&app, promotion).await.outcome.as_deref(),
@@ -253,7 +257,11 @@ async fn a_rollback_keeps_what_is_warm_and_two_of_them_go_further_back() {
     let back = rack
         .rollback(&app, None, IfBusy::Refuse, None, &actor())
         .await;
-    let (copy, promotion) = back.expect("another rollback");
+    let RolledBack {
+        release: copy,
+        promotion,
+        ..
+    } = back.expect("another rollback");
     assert_eq!(copy.rollback_of.as_ref(), Some(&releases[0]));
     assert_eq!(
         world.ended(&app, promotion).await.outcome.as_deref(),

@@ -121,3 +121,53 @@ async fn from_chooses_what_a_release_is_made_from() {
         matches!(refused, Err(RackError::NoReleaseNamed { release, .. }) if release == unknown)
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_is_composed_of_two_others_and_compared_by_names() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let rack = world.rack();
+    let variables = set(&world, &app, "OLD", Start::Base).await;
+    let compose = |build: &Start, env: &Start| {
+        let (build, env, app) = (build.clone(), env.clone(), app.clone());
+        async move { rack.create_from(&app, &build, &env, &actor()).await }
+    };
+    let of = |release: &ReleaseId| Start::Release(release.clone());
+    let unbuilt = compose(&of(&variables), &of(&variables)).await;
+    assert!(matches!(unbuilt, Err(RackError::NotBuilt(_))));
+    let inactive = compose(&Start::Active, &of(&variables)).await;
+    assert!(matches!(inactive, Err(RackError::NothingActive(_))));
+
+    let first = world.build(&app, &web("serve")).await;
+    world.promote(&app, &first).await;
+    let staged = set(&world, &app, "NEW", Start::Base).await;
+    let second = world.build(&app, &web("serve 204")).await;
+    world.promote(&app, &second).await;
+    let made = compose(&of(&first), &Start::Active)
+        .await
+        .expect("a release");
+    let build = rack.release(&app, &first).await.expect("the first").build;
+    let build = build.expect("its build");
+    assert_eq!(made.build.as_ref(), Some(&build));
+    assert_eq!(made.parent.as_ref(), Some(&first));
+    assert_eq!(names(&world, &app, &made.id).await, "NEW,OLD");
+    assert_eq!(
+        made.description,
+        format!("created from {build} of {first}, env of {second}")
+    );
+
+    let diff = rack
+        .diff(&app, &made.id, &Start::Active)
+        .await
+        .expect("a diff");
+    assert_eq!(diff.against, second);
+    assert_eq!(diff.env.to_string(), "");
+    assert_eq!(diff.build.and_then(|(_, after)| after), Some(build));
+    assert_eq!(diff.manifest.len(), 2, "{:?}", diff.manifest);
+    let diff = rack.diff(&app, &first, &of(&staged)).await.expect("a diff");
+    assert_eq!(diff.env.to_string(), "env remove:NEW");
+    assert_eq!((diff.build, diff.manifest), (None, Vec::new()));
+
+    let ended = world.promote(&app, &made.id).await;
+    assert_eq!(ended.outcome.as_deref(), Some("succeeded"));
+}
