@@ -91,6 +91,8 @@ fn commands_flags_and_names_of_the_rack() {
     assert_eq!(at(&["deploy", ""]), [":dirs"]);
     assert_eq!(at(&["manifest", "validate", ""]), [":files"]);
     assert_eq!(at(&["help", "dep"]), ["deploy"]);
+    assert_eq!(at(&["help", "rack", "back"]), ["backup"]);
+    assert!(at(&["help", "deploy", ""]).is_empty());
     assert_eq!(at(&["run", "-a", "hello", ""]), ["web"]);
     assert_eq!(at(&["exec", "-a", "hello", "6"]), ["68831d3dce63"]);
     assert_eq!(

@@ -93,6 +93,8 @@ struct Place<'g> {
     before: String,
     app: Option<String>,
     data_dir: Option<String>,
+    /// It is about help: only commands can follow.
+    helps: bool,
 }
 
 /// What the word at the cursor can be.
@@ -119,6 +121,7 @@ impl<'g> Place<'g> {
             before: String::new(),
             app: None,
             data_dir: None,
+            helps: false,
         };
         let (mut wants, mut positionals, mut escaped) = (None, 0, false);
         for word in before {
@@ -132,6 +135,10 @@ impl<'g> Place<'g> {
             } else if escaped || !word.starts_with('-') || word == "-" {
                 let sub = place.command.find_subcommand(word);
                 match sub.filter(|_| positionals == 0 && !escaped) {
+                    // What is behind `help` is found as if it stood there alone.
+                    Some(sub) if sub.get_name() == "help" && place.path.is_empty() => {
+                        place.helps = true;
+                    }
                     Some(sub) => {
                         place.command = sub;
                         place.path.push(sub.get_name().to_owned());
@@ -219,6 +226,14 @@ impl<'g> Place<'g> {
             return arg
                 .filter(|arg| takes_value(arg))
                 .map_or(NextWord::Nothing, NextWord::Value);
+        }
+        if self.helps {
+            let more = positionals == 0 && self.command.has_subcommands();
+            return if more {
+                NextWord::CommandOr(None)
+            } else {
+                NextWord::Nothing
+            };
         }
         if positionals > 0 && self.carries_a_command() {
             return NextWord::Nothing;
