@@ -201,6 +201,13 @@ fn what_cannot_be_done_changes_nothing() -> Result<()> {
     fs::write(&broken, changed)?;
     restore(&shown, &["--without-key"])?.expect(1, &["is damaged", "hint: "])?;
     ensure!(!target.exists(), "something was made");
+    // What a restore left that was killed goes with the next one, whether that comes to its end or not.
+    let left = rack.home().join(".target.restore-1");
+    fs::create_dir_all(left.join("slugs"))?;
+    fs::set_permissions(&left, fs::Permissions::from_mode(0o500))?;
+    let whole_file = file.display().to_string();
+    restore(&whole_file, &["--without-key"])?.expect(0, &["Restoring rack... OK"])?;
+    ensure!(target.join("hoist.db").exists() && !left.exists());
     let mut names = fs::read_dir(rack.home())?
         .flatten()
         .map(|entry| entry.file_name());

@@ -50,7 +50,68 @@ pub(crate) const STORIES: &[Story] = &[
         a_start_has_a_check_of_its_own,
     ),
     ("stop_and_start_say_what_is", stop_and_start_say_what_is),
+    (
+        "doctor_says_when_what_ended_starts_again",
+        doctor_says_when_what_ended_starts_again,
+    ),
 ];
+
+fn doctor_says_when_what_ended_starts_again() -> Result<()> {
+    let rack = rack()?;
+    let more = "  worker:\n    command: sleep 1.5; exit 3\n";
+    let source = Source::app("shop", &format!("{}{more}", web("first", "")))?;
+    let of = |section: &str| -> Result<Vec<(String, String, String)>> {
+        let doctor = rack.json(&["doctor"])?;
+        let sections = doctor["sections"].as_array().context("no sections")?;
+        let found = sections.iter().find(|found| found["name"] == section);
+        let items = found.and_then(|found| found["items"].as_array());
+        let word =
+            |item: &serde_json::Value, key| item[key].as_str().unwrap_or_default().to_owned();
+        let items = items.context("no items")?.iter();
+        Ok(items
+            .map(|item| {
+                (
+                    word(item, "name"),
+                    word(item, "state"),
+                    word(item, "detail"),
+                )
+            })
+            .collect())
+    };
+    let (_, state, detail) = of("retries")?.swap_remove(0);
+    ensure!(
+        state == "ok" && detail == "nothing has to be tried again",
+        "{detail}"
+    );
+    rack.deployed(&source.dir())?;
+    eventually(Duration::from_secs(30), || {
+        let found = of("retries")?;
+        let worker = found.iter().find(|(name, ..)| name == "shop worker.1");
+        let (_, state, detail) = worker.with_context(|| format!("{found:?}"))?;
+        ensure!(
+            state == "warn"
+                && detail.starts_with("exited with 3 ")
+                && detail.contains(" ago after ")
+                && detail.contains(", again within "),
+            "{detail}"
+        );
+        Ok(())
+    })?;
+    let loops = of("loops")?;
+    for name in [
+        "control",
+        "engine",
+        "router watch",
+        "one-offs",
+        "usage",
+        "janitor",
+    ] {
+        let found = loops.iter().find(|(found, ..)| found == name);
+        let (_, state, detail) = found.with_context(|| format!("no loop {name}: {loops:?}"))?;
+        ensure!(state == "ok", "{name}: {detail}");
+    }
+    Ok(())
+}
 
 /// One line of `hoist scale`, without the service.
 fn sizes(rack: &Rack) -> Result<Vec<String>> {

@@ -65,10 +65,10 @@ fn span(length: Millis) -> String {
     }
 }
 
-fn count(count: u64, noun: &str) -> String {
+fn count(count: u64, one: &str, many: &str) -> String {
     match count {
-        1 => format!("1 {noun}"),
-        count => format!("{count} {noun}s"),
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
     }
 }
 

@@ -120,7 +120,7 @@ const TIMES: &[(&str, Millis, &str)] = &[
     (
         "revival",
         limits::REVIVAL_FIRST,
-        "from a start for not living to the next one; then ever longer",
+        "from one start for not living to the next; then ever longer",
     ),
     (
         "revival at most",

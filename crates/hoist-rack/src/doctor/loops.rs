@@ -4,7 +4,7 @@ use hoist_api::types::{DoctorItem, DoctorSection, Health};
 use hoist_core::model::Millis;
 use tokio::time::Instant;
 
-use super::{item, ok, section, span};
+use super::{count, item, ok, section, span};
 use crate::control::LoopState;
 use crate::pulse::{Beat, Pulse};
 use crate::rack::Rack;
@@ -26,8 +26,8 @@ fn control(rack: &Rack, state: &LoopState) -> DoctorItem {
     let silence = now.since(state.last_pass);
     let next = state.next_pass.since(now);
     let detail = format!(
-        "{} passes, the last {} ago, the next within {}",
-        state.passes,
+        "{}, the last {} ago, the next within {}",
+        count(state.passes, "pass", "passes"),
         span(silence),
         span(next)
     );
@@ -44,7 +44,13 @@ fn engine(rack: &Rack, state: &LoopState) -> DoctorItem {
             let workloads = state.seen.workloads.values();
             let processes: usize = workloads.map(|slots| slots.len()).sum();
             let engine = rack.engine.capabilities().engine;
-            ok("engine", format!("{engine}: {processes} processes"))
+            ok(
+                "engine",
+                format!(
+                    "{engine}: {}",
+                    count(processes as u64, "process", "processes")
+                ),
+            )
         }
         Some(error) => {
             let detail = format!("looked at again at each pass: {error}");
@@ -72,8 +78,8 @@ fn words(beat: &Beat, now: Instant) -> String {
     let last = of(now.saturating_duration_since(last));
     match &beat.error {
         None => format!(
-            "{} passes, the last {last} ago, the next in {next}",
-            beat.passes
+            "{}, the last {last} ago, the next in {next}",
+            count(beat.passes, "pass", "passes")
         ),
         Some(why) => format!(
             "failed {} in a row, the last {last} ago, again in {next}: {why}",

@@ -63,7 +63,7 @@ fn ended(state: &LoopState, apps: &RackState, wall: Timestamp) -> Vec<DoctorItem
                 "{} {} ago after {}, again within {}",
                 exit_words(&exit),
                 span(wall.since(exit.at)),
-                count(u64::from(process.restarts), "restart"),
+                count(u64::from(process.restarts), "restart", "restarts"),
                 span(again.since(wall))
             );
             items.push(item(name(&slot), Health::Warn, detail));
