@@ -29,6 +29,10 @@ pub(crate) const STORIES: &[Story] = &[
         the_release_command_runs_as_web_does,
     ),
     (
+        "the_release_command_is_heard_while_it_runs",
+        the_release_command_is_heard_while_it_runs,
+    ),
+    (
         "a_postdeploy_script_after_every_deploy",
         a_postdeploy_script_after_every_deploy,
     ),
@@ -353,7 +357,15 @@ fn the_release_command_runs_as_web_does() -> Result<()> {
         "shop",
         &manifest("echo migrating as $(id -u) $SHARED-$ONLY"),
     )?;
-    rack.deployed(&source.dir())?;
+    let ran = rack.deploy(&source.dir())?;
+    ran.expect(0, &["system/local/release migrating as "])?;
+    let place = |word: &str| ran.stderr.find(word);
+    let order = [
+        place("running the release command"),
+        place("system/local/release migrating as "),
+        place("starting the processes"),
+    ];
+    ensure!(order.is_sorted() && order[0].is_some(), "{ran}");
     let said = || Ok::<_, anyhow::Error>(rack.ok(&["logs", "-a", "shop", "--no-follow"])?.stdout);
     let log = said()?;
     let after = |word: &str| {
@@ -377,6 +389,39 @@ fn the_release_command_runs_as_web_does() -> Result<()> {
     let ran = rack.deploy(&source.dir())?;
     ran.expect(4, &["release command", "memory"])?;
     ensure!(rack.get(&source.host(), "/")?.status == 200);
+    Ok(())
+}
+
+fn the_release_command_is_heard_while_it_runs() -> Result<()> {
+    let rack = rack()?;
+    let release = "release: echo begun; sleep 3; seq 3000; echo again; echo again\n";
+    let source = Source::app("shop", &format!("{release}{}", web("serve", "")))?;
+    let heard = rack.home().join("heard");
+    let mut deploy = rack
+        .command(&["deploy", &path(&source)])
+        .stdout(std::process::Stdio::null())
+        .stderr(fs::File::create(&heard)?)
+        .spawn()?;
+    let text = eventually(Duration::from_secs(20), || {
+        let text = fs::read_to_string(&heard)?;
+        ensure!(text.contains("system/local/release begun"), "{text}");
+        Ok(text)
+    })?;
+    ensure!(!text.contains("starting the processes") && deploy.try_wait()?.is_none());
+    ensure!(deploy.wait()?.success());
+    // What is too much for a deploy is in the log.
+    let text = fs::read_to_string(&heard)?;
+    ensure!(
+        text.contains("release 998\n") && !text.contains("release 1200\n"),
+        "{text}"
+    );
+    ensure!(
+        text.matches("further lines are in `hoist logs -a shop`")
+            .count()
+            == 1
+    );
+    let log = rack.ok(&["logs", "-a", "shop", "--no-follow", "--tail", "5000"])?;
+    ensure!(log.stdout.matches(" again\n").count() == 2, "{log}");
     Ok(())
 }
 

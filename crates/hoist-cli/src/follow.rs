@@ -1,7 +1,7 @@
 //! Builds and promotions that are followed: their lines as they come and, on a terminal, a block below them that says
 //! how things stand. Without a terminal there are the lines alone.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use hoist_api::Time;
@@ -75,7 +75,7 @@ impl Flow<'_, '_, '_> {
                 number: promotion.number,
             },
             since: Instant::now(),
-            told: HashSet::new(),
+            told: HashMap::new(),
             gone_since: None,
         };
         let ended = loop {
@@ -110,6 +110,7 @@ impl Flow<'_, '_, '_> {
             .await?;
         let draws = self.context.out.draws();
         let mut drawings = drawings();
+        let mut told_here = HashMap::<String, u32>::new();
         loop {
             let next = tokio::select! {
                 next = stream.next() => next?,
@@ -122,8 +123,12 @@ impl Flow<'_, '_, '_> {
             match next {
                 Next::End(promotion) => return Ok(promotion),
                 Next::Line(line) => {
-                    let told = format!("{} {} {}", line.at, line.source, line.text);
-                    if followed.told.insert(told) {
+                    let text = format!("{} {} {}", line.at, line.source, line.text);
+                    let here = told_here.entry(text.clone()).or_default();
+                    *here += 1;
+                    let told = followed.told.entry(text).or_default();
+                    if *here > *told {
+                        *told = *here;
                         self.context.out.chatter(&event_line(&line))?;
                     }
                 }
@@ -151,8 +156,8 @@ impl Flow<'_, '_, '_> {
 struct Followed {
     path: PromotionPath,
     since: Instant,
-    /// The lines that were printed already.
-    told: HashSet<String>,
+    /// The lines that were printed already, and how often.
+    told: HashMap<String, u32>,
     /// Since when the rack does not answer.
     gone_since: Option<Instant>,
 }

@@ -3,6 +3,7 @@
 mod apps;
 mod builds;
 mod call;
+mod command_output;
 mod env;
 mod planned;
 mod processes;

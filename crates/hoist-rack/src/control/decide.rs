@@ -252,7 +252,7 @@ impl Controller {
     /// What a postdeploy script said last.
     fn last_line_of_postdeploy(&self, app: &AppName, promotion: Version) -> Option<String> {
         let task = TaskId::Postdeploy(app.clone(), promotion);
-        let process = self.lock().seen.task_processes.get(&task).cloned()?;
+        let process = self.process_of(&task)?;
         let file = format!("{POSTDEPLOY_SOURCE}.{process}.log");
         let (_, _, text) = logs::last_lines(&self.layout.logs(app).join(file), 1).pop()?;
         Some(text)

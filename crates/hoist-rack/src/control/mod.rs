@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hoist_core::id::{AppName, ServiceName, SlotId, Version, WorkloadId};
+use hoist_core::id::{AppName, ProcessId, ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model::{EngineLook, Life, Millis, Observation, RouterLook, TaskStatus, Timestamp};
 use hoist_core::plan::{self, Verdict, Waiting};
 use hoist_engine::{Engine, Seen, TaskId};
@@ -422,6 +422,11 @@ impl Controller {
         let own = self.lock();
         let mut tasks = own.seen.tasks.keys();
         tasks.any(|task| matches!(task, TaskId::OneOff(..)))
+    }
+
+    /// What a task shows as, once the engine was seen to hold it.
+    pub fn process_of(&self, task: &TaskId) -> Option<ProcessId> {
+        self.lock().seen.task_processes.get(task).cloned()
     }
 
     /// Processes that the engine holds.
