@@ -1,5 +1,6 @@
 //! Streams of server-sent events. A slow reader holds up its own stream and nothing else.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,6 +12,7 @@ use hoist_api::sse::{KEEP_ALIVE, Streamed};
 use http::header;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Events that may wait for a slow reader.
 const WAITING_MAX: usize = 256;
@@ -20,12 +22,29 @@ const KEEP_ALIVE_PAUSE: Duration = Duration::from_secs(15);
 /// The writing end of a stream. Every method answers false once the reader is gone.
 pub(super) struct Sink {
     sender: mpsc::Sender<Bytes>,
+    /// When the reader last got something: who writes looks more often than anything happens.
+    spoke: Mutex<Instant>,
 }
 
 impl Sink {
+    fn new(sender: mpsc::Sender<Bytes>) -> Self {
+        let spoke = Mutex::new(Instant::now());
+        Self { sender, spoke }
+    }
+
+    async fn say(&self, bytes: Bytes) -> bool {
+        let said = self.sender.send(bytes).await.is_ok();
+        *self.spoke() = Instant::now();
+        said
+    }
+
+    fn spoke(&self) -> MutexGuard<'_, Instant> {
+        self.spoke.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) async fn send<T: Serialize, E: Serialize>(&self, item: Streamed<T, E>) -> bool {
         match item.to_frame() {
-            Ok(frame) => self.sender.send(Bytes::from(frame.encode())).await.is_ok(),
+            Ok(frame) => self.say(Bytes::from(frame.encode())).await,
             Err(_) => false,
         }
     }
@@ -39,14 +58,17 @@ impl Sink {
     pub(super) async fn wait(&self, event: impl Future<Output = ()>) -> bool {
         tokio::pin!(event);
         loop {
+            let due = *self.spoke() + KEEP_ALIVE_PAUSE;
             tokio::select! {
-                () = &mut event => return !self.sender.is_closed(),
-                () = self.sender.closed() => return false,
-                () = tokio::time::sleep(KEEP_ALIVE_PAUSE) => {
-                    if self.sender.send(Bytes::from_static(KEEP_ALIVE.as_bytes())).await.is_err() {
+                // First, or events that come without end would hide that it is due.
+                biased;
+                () = tokio::time::sleep_until(due) => {
+                    if !self.say(Bytes::from_static(KEEP_ALIVE.as_bytes())).await {
                         return false;
                     }
                 }
+                () = &mut event => return !self.sender.is_closed(),
+                () = self.sender.closed() => return false,
             }
         }
     }
@@ -58,7 +80,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel::<Bytes>(WAITING_MAX);
-    tokio::spawn(write(Sink { sender }));
+    tokio::spawn(write(Sink::new(sender)));
     let body = stream::unfold(receiver, |mut receiver| async move {
         let piece = receiver.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(piece), receiver))
@@ -68,4 +90,27 @@ where
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, Body::from_stream(body)).into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_that_looks_often_shows_that_the_stream_lives() {
+        let (sender, mut receiver) = mpsc::channel(WAITING_MAX);
+        let sink = Sink::new(sender);
+        // Nothing was said for almost as long as may be.
+        *sink.spoke() -= KEEP_ALIVE_PAUSE - Duration::from_millis(50);
+        for _ in 0..10 {
+            assert!(
+                sink.wait(tokio::time::sleep(Duration::from_millis(10)))
+                    .await
+            );
+        }
+        assert_eq!(receiver.recv().await.unwrap(), KEEP_ALIVE.as_bytes());
+        drop(sink);
+        assert!(receiver.recv().await.is_none(), "once is enough");
+    }
 }
