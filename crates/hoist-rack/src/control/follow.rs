@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hoist_core::id::{ReleaseId, SlotId, WorkloadId};
+use hoist_core::id::{AppName, ReleaseId, SlotId, WorkloadId};
 use hoist_core::model::{App, Exit, ExitCause, Limits, Planned, Probe, Process, ProcessState};
 use hoist_engine::Seen;
 
@@ -28,8 +28,17 @@ impl Controller {
     /// Writes events of what changed since the last pass. What cannot be written is lost, and only words.
     pub(super) async fn follow(&self, state: &RackState, look: &Look, seen: &Seen) {
         let mut now = BTreeMap::new();
+        let mut asked: Option<(AppName, BTreeMap<SlotId, Probe>)> = None;
         for (id, processes) in &seen.workloads {
-            let probes = self.prober.look(&id.app, look.fresh).slots;
+            // Workloads of an app follow each other.
+            let probes = match asked.take() {
+                Some((app, probes)) if app == id.app => probes,
+                _ => {
+                    let found = self.prober.look(&id.app, &seen.workloads, look.fresh);
+                    found.slots
+                }
+            };
+            let (_, probes) = asked.insert((id.app.clone(), probes));
             for (slot, process) in processes {
                 let slot = SlotId {
                     workload: id.clone(),

@@ -468,7 +468,7 @@ impl Controller {
                 refused: engine.refused.clone(),
                 memory_free_bytes: engine.memory_free_bytes,
             },
-            probes: self.prober.look(app, fresh),
+            probes: self.prober.look(app, &engine.workloads, fresh),
             router: RouterLook {
                 routed: routed.cloned().collect(),
                 in_flight: in_flight

@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hoist_core::id::{AppName, SlotId, Version};
+use hoist_core::id::{AppName, Slot, SlotId, Version, WorkloadId};
 use hoist_core::limits;
-use hoist_core::model::{Life, Probe, ProbeLook, Unready};
+use hoist_core::model::{Life, Probe, ProbeLook, Process, Unready};
 use hoist_engine::Engine;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
@@ -173,13 +173,25 @@ impl Prober {
         }
     }
 
-    /// The answers of an app's processes. `fresh` is the number of a look that begins now: what an app without processes
-    /// to ask has instead of answers.
-    pub fn look(&self, app: &AppName, fresh: Version) -> ProbeLook {
+    /// The answers of an app's processes, each only of the life that `seen` shows: what a former life answered says
+    /// nothing of the present one. `fresh` is the number of a look that begins now: what an app without processes to ask
+    /// has instead of answers.
+    pub fn look(
+        &self,
+        app: &AppName,
+        seen: &BTreeMap<WorkloadId, BTreeMap<Slot, Process>>,
+        fresh: Version,
+    ) -> ProbeLook {
+        let alive = |slot: &SlotId, entry: &Watched| {
+            let process = seen
+                .get(&slot.workload)
+                .and_then(|slots| slots.get(&slot.slot));
+            slot.workload.app == *app && process.is_some_and(|process| process.life() == entry.life)
+        };
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let mut look = fresh;
         let (mut slots, mut dead) = (BTreeMap::new(), BTreeMap::new());
-        for (slot, entry) in watched.iter().filter(|(slot, _)| slot.workload.app == *app) {
+        for (slot, entry) in watched.iter().filter(|(slot, entry)| alive(slot, entry)) {
             if let Some(answer) = &entry.answer {
                 look = look.min(answer.look);
                 slots.insert(slot.clone(), answer.probe.clone());
