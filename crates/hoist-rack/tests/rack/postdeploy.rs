@@ -120,3 +120,34 @@ async fn a_script_stops_with_its_app_and_holds_up_no_deploy() {
     assert_eq!(said(&world, &app, "begun"), 1);
     assert_eq!(said(&world, &app, "never"), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_ends_with_an_app_that_is_deleted() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let slow = release(&world, &app, "idle").await;
+    world.promote(&app, &slow).await;
+    world
+        .rack()
+        .delete(&app, "shop", false, &actor())
+        .await
+        .expect("it goes");
+    let gone = async {
+        while world.rack().app(&app).is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while !world
+            .engine
+            .observe()
+            .await
+            .expect("a look")
+            .tasks
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("nothing is left");
+}
