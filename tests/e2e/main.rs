@@ -14,6 +14,7 @@ mod harness;
 mod isolation;
 mod looking;
 mod parting;
+mod releases;
 mod running;
 mod soaks;
 mod standing;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("going_back", going_back::STORIES),
         ("isolation", isolation::STORIES),
         ("looking", looking::STORIES),
+        ("releases", releases::STORIES),
         ("running", running::STORIES),
         ("parting", parting::STORIES),
         ("bad_input", bad_input::STORIES),
