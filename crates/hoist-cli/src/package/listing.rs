@@ -46,7 +46,7 @@ impl Listing {
                 .collect();
             let ended = workers.into_iter().map(|worker| worker.join());
             ended
-                .map(|ended| ended.unwrap_or_else(|_| Err(PackageError::Interrupted)))
+                .map(|ended| ended.unwrap_or(Err(PackageError::Interrupted)))
                 .collect()
         });
         let mut listed: Vec<_> = worked?.into_iter().flatten().collect();
