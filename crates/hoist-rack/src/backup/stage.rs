@@ -59,7 +59,7 @@ pub(crate) fn sweep(data_dir: &Path) {
     for entry in entries {
         let name = entry.file_name();
         let process = name.to_str().and_then(|name| name.strip_prefix(&prefix));
-        if !process.is_some_and(|process| process.parse::<u32>().is_ok()) {
+        if process.is_none_or(|process| process.parse::<u32>().is_err()) {
             continue;
         }
         let path = entry.path();

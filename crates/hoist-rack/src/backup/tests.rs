@@ -177,7 +177,7 @@ async fn a_file_that_is_not_as_it_was_written_is_refused_wherever_it_differs() {
     let (bytes, _) = world.backup(&BackupOptions::default());
     let refused = |bytes: &[u8]| {
         let ended = world.restore(bytes, &KeyChoice::Leave);
-        match ended.err().expect("refused") {
+        match ended.expect_err("it is not whole") {
             BackupError::NotABackup(_) | BackupError::CutShort(_) | BackupError::Damaged { .. } => {
             }
             error => panic!("{error:?}"),
