@@ -9,11 +9,10 @@ use hoist_core::model::{
 };
 use hoist_core::plan::Transition;
 
-use crate::engine::{Death, Engine};
+use crate::engine::{Death, Engine, exists, stays};
 use crate::planner::Planner;
 use crate::router::Router;
 use crate::scripts::ScriptChecks;
-use crate::world::{exists, stays};
 
 /// What served when a promotion began.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -491,3 +491,19 @@ fn report(process: &SimProcess) -> Process {
         started: Timestamp(process.started),
     }
 }
+
+pub fn exists(engine: &Engine, slot: &SlotId) -> bool {
+    engine
+        .workloads
+        .get(&slot.workload)
+        .is_some_and(|workload| workload.slots.contains_key(&slot.slot))
+}
+
+/// Exists and was not told to stop.
+pub fn stays(engine: &Engine, slot: &SlotId) -> bool {
+    let process = engine
+        .workloads
+        .get(&slot.workload)
+        .and_then(|workload| workload.slots.get(&slot.slot));
+    process.is_some_and(|process| !leaves(process))
+}

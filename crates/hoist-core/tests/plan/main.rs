@@ -11,6 +11,7 @@ mod engine;
 mod golden;
 mod planner;
 mod random;
+mod rest;
 mod router;
 mod scripts;
 mod users;

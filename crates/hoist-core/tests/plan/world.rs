@@ -1,7 +1,7 @@
 //! A simulated rack: the real planner against an engine, a router and a network that lose, delay, repeat and reorder,
 //! looks that arrive late, a store that refuses commits, and a controller that dies between any two acts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hoist_core::id::{AppName, SlotId, Version};
 use hoist_core::model::{
@@ -11,7 +11,7 @@ use hoist_core::model::{
 use hoist_core::plan::{self, Action, Transition, Verdict};
 
 use crate::checks::Checks;
-use crate::engine::{Engine, leaves};
+use crate::engine::{Engine, exists};
 use crate::planner::{Defect, Planner};
 use crate::random::Random;
 use crate::router::{Router, Table};
@@ -44,7 +44,7 @@ enum Mail {
 
 /// What a probe found of one life, and whether that is dead by its liveness check.
 #[derive(Debug, Clone)]
-struct Asked {
+pub struct Asked {
     life: Life,
     probe: Probe,
     dead: bool,
@@ -248,7 +248,7 @@ impl World {
         self.deliver();
     }
 
-    fn probe_all(&mut self) -> BTreeMap<SlotId, Asked> {
+    pub fn probe_all(&mut self) -> BTreeMap<SlotId, Asked> {
         let mut found = BTreeMap::new();
         for (id, workload) in &self.engine.workloads {
             for number in workload.slots.keys() {
@@ -569,63 +569,10 @@ impl World {
     pub fn status(&self, app: &App) -> plan::AppStatus {
         plan::status(app, &self.controller.seen)
     }
-
-    /// Whether nothing is left to do, by the truth and not by the last look.
-    pub fn unsettled(&mut self) -> Option<String> {
-        let look = self.draw();
-        let truth = Observation {
-            engine: self.engine.look(look),
-            probes: looked(look, &self.probe_all()),
-            router: self.router.look(look),
-        };
-        for app in self.apps.values() {
-            let actions = plan::converge(app, &truth);
-            if !actions.is_empty() {
-                return Some(format!("{}: converge still wants {actions:?}", app.name));
-            }
-            match plan::step(app, &truth, self.at()) {
-                Verdict::Rest => {}
-                verdict => return Some(format!("{}: not at rest: {verdict:?}", app.name)),
-            }
-        }
-        let strays = plan::strays(self.apps.values(), &truth);
-        if !strays.is_empty() {
-            return Some(format!("strays: {strays:?}"));
-        }
-        self.disagreement()
-    }
-
-    /// Where reality differs from intent.
-    fn disagreement(&self) -> Option<String> {
-        let mut wanted = BTreeSet::new();
-        for app in self.apps.values() {
-            if let Some(serving) = &app.serving {
-                for (name, workload) in &serving.workloads {
-                    let slots = serving.slots.get(name).copied().unwrap_or(0);
-                    wanted.extend((1..=slots).map(|slot| SlotId {
-                        workload: workload.id.clone(),
-                        slot,
-                    }));
-                }
-            }
-        }
-        let present: BTreeSet<_> = self
-            .engine
-            .workloads
-            .iter()
-            .flat_map(|(id, workload)| {
-                workload.slots.keys().map(|slot| SlotId {
-                    workload: id.clone(),
-                    slot: *slot,
-                })
-            })
-            .collect();
-        (wanted != present).then(|| format!("wanted {wanted:?}, present {present:?}"))
-    }
 }
 
 /// As the planner gets it.
-fn looked<'a>(
+pub fn looked<'a>(
     look: Version,
     asked: impl IntoIterator<Item = (&'a SlotId, &'a Asked)>,
 ) -> ProbeLook {
@@ -640,20 +587,4 @@ fn looked<'a>(
         }
     }
     found
-}
-
-pub fn exists(engine: &Engine, slot: &SlotId) -> bool {
-    engine
-        .workloads
-        .get(&slot.workload)
-        .is_some_and(|workload| workload.slots.contains_key(&slot.slot))
-}
-
-/// Exists and was not told to stop.
-pub fn stays(engine: &Engine, slot: &SlotId) -> bool {
-    let process = engine
-        .workloads
-        .get(&slot.workload)
-        .and_then(|workload| workload.slots.get(&slot.slot));
-    process.is_some_and(|process| !leaves(process))
 }
