@@ -85,7 +85,6 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("env", "delete", "`hoist env unset KEY`"),
     ("releases", "list", "`hoist releases`"),
     ("releases", "show", "`hoist releases info R…`"),
-    ("releases", "manifest", "`hoist manifest show --release R…`"),
     ("builds", "list", "`hoist builds`"),
     ("builds", "create", "`hoist build`"),
     ("builds", "show", "`hoist builds info B…`"),
