@@ -45,6 +45,10 @@ pub(crate) fn all() -> Vec<Trial> {
             reserved_ports_are_never_given,
         ),
         trial("usage_is_measured", usage_is_measured),
+        trial(
+            "a_build_cannot_take_all_memory_without_cgroups",
+            a_build_cannot_take_all_memory_without_cgroups,
+        ),
         trial("capabilities_name_every_kind", capabilities_name_every_kind),
         trial(
             "nothing_is_left_of_a_removed_process",
@@ -199,6 +203,29 @@ async fn reserved_ports_are_never_given(mut bench: LocalBench) {
     let error = bench.engine().apply(&spec, 6).await.unwrap_err();
     assert!(error.retryable(), "{error}");
     assert_eq!(look(&bench).await.workloads[&id].len(), 5);
+}
+
+async fn a_build_cannot_take_all_memory_without_cgroups(bench: LocalBench) {
+    drop(bench);
+    let bench = LocalBench::with(Ceiling::NoCgroups);
+    let id = TaskId::ReleaseCommand(
+        "hello".parse().unwrap(),
+        Version {
+            epoch: 1,
+            number: 1,
+        },
+    );
+    let mut spec = task(&bench, &id, "say hungry; eat");
+    spec.process.memory_bytes = 256 << 20;
+    spec.process.background = true;
+    bench.engine().run(&spec).await.unwrap();
+    let exit = ended(&bench, &id).await;
+    // Memory is refused, and the program ends by that: nobody kills it.
+    let signal = exit.signal.unwrap();
+    assert!(
+        [Signal::SIGABRT as i32, Signal::SIGSEGV as i32].contains(&signal),
+        "{exit:?}"
+    );
 }
 
 async fn usage_is_measured(bench: LocalBench) {

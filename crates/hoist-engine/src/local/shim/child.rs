@@ -272,6 +272,10 @@ pub(super) fn execute<const N: usize>(
         let (program, arguments) = argv
             .split_first()
             .ok_or(Fault::new("run an empty command"))?;
+        if spec.background {
+            // Where memory runs out all the same, the kernel takes a build before anything that serves.
+            let _ = fs::write("/proc/self/oom_score_adj", "1000");
+        }
         renounce(spec)?;
         // A change of user forgets it.
         die_with_shim(Some(shim))?;
@@ -284,6 +288,12 @@ pub(super) fn execute<const N: usize>(
         if spec.plan.counted {
             let most = spec.pids_max;
             setrlimit(Resource::RLIMIT_NPROC, most, most).map_err(Fault::of("limit processes"))?;
+        }
+        if spec.background && spec.memory_bytes > 0 && spec.plan.controllers.memory.is_none() {
+            // Less than a cgroup's: each process for itself, and refused instead of ended. Not for services, whose
+            // runtimes reserve what they never use.
+            let most = spec.memory_bytes;
+            setrlimit(Resource::RLIMIT_DATA, most, most).map_err(Fault::of("limit memory"))?;
         }
         sys::default_signals();
         SigSet::empty()
