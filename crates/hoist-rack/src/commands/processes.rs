@@ -40,7 +40,7 @@ pub enum Found {
     /// One of a service.
     OfService(Box<ProcessView>),
     /// A one-off.
-    OneOff(OneOffView),
+    OneOff(Box<OneOffView>),
 }
 
 /// A one-off that runs, as people see it.
@@ -101,7 +101,7 @@ impl Rack {
             (id, Found::OfService(Box::new(view)))
         });
         let one_offs = self.one_offs(app).await?.into_iter();
-        let one_offs = one_offs.map(|view| (view.record.id.clone(), Found::OneOff(view)));
+        let one_offs = one_offs.map(|view| (view.record.id.clone(), Found::OneOff(Box::new(view))));
         let begins = |(id, _): &(ProcessId, Found)| id.as_str().starts_with(process);
         let mut found: Vec<_> = views.chain(one_offs).filter(begins).collect();
         match (
@@ -246,11 +246,27 @@ fn status(app: &App, seen: &Observation, slot: &SlotId, process: &Process) -> &'
         None => {}
     }
     match seen.probes.slots.get(slot) {
-        Some(Probe::Ready) => "ready",
+        Some(Probe::Ready) if !awaits_route(app, seen, slot) => "ready",
         _ if fresh(app, process) => "starting",
-        Some(Probe::Unready(_) | Probe::Hopeless(_)) => "unready",
+        Some(_) => "unready",
         None => "starting",
     }
+}
+
+/// Whether requests cannot reach the process yet though it could take them: its service serves, and the router does not
+/// run a table with it. A promotion's own processes get theirs with the switch.
+fn awaits_route(app: &App, seen: &Observation, slot: &SlotId) -> bool {
+    let Some(serving) = app.serving.as_ref().filter(|_| app.promotion.is_none()) else {
+        return false;
+    };
+    let service = app
+        .releases
+        .get(&serving.release)
+        .and_then(|release| release.services.get(&slot.workload.service));
+    let serves = serving.workloads.get(&slot.workload.service);
+    serves.is_some_and(|workload| workload.id == slot.workload)
+        && service.is_some_and(|service| service.routed)
+        && !seen.router.routed.contains(slot)
 }
 
 fn on_its_way_out(app: &App, id: &WorkloadId) -> Option<&'static str> {
