@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hoist_cli::{
-    BackupContents, BackupWish, BoxFuture, Passphrase, RackError, RackOptions, RackStarter, Restored,
-    RunningRack, StoppedApps,
+    BackupContents, BackupWish, BoxFuture, Passphrase, RackError, RackOptions, RackStarter,
+    Restored, RunningRack, StoppedApps,
 };
 use hoist_engine::local::{LocalConfig, LocalEngine, ShimCommand, stop_everything};
 use hoist_rack::{Layout, Options, Rack, Stop, enter};
@@ -58,7 +58,12 @@ impl RackStarter for Starter {
         passphrase: Option<Passphrase>,
         without_key: bool,
     ) -> BoxFuture<'a, Result<Restored, RackError>> {
-        Box::pin(crate::backup::restore(file, data_dir, passphrase, without_key))
+        Box::pin(crate::backup::restore(
+            file,
+            data_dir,
+            passphrase,
+            without_key,
+        ))
     }
 }
 

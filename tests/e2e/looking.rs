@@ -173,19 +173,27 @@ fn a_resize_that_fails_goes_back() -> Result<()> {
 
 fn wrong_words_get_a_suggestion() -> Result<()> {
     let rack = rack()?;
-    rack.hoist(&["deply"])?
-        .expect(2, &["there is no command `hoist deply`", "hint: did you mean `hoist deploy`?"])?;
+    rack.hoist(&["deply"])?.expect(
+        2,
+        &[
+            "there is no command `hoist deply`",
+            "hint: did you mean `hoist deploy`?",
+        ],
+    )?;
     rack.hoist(&["releases", "promot"])?
         .expect(2, &["did you mean `hoist releases promote`?"])?;
-    rack.hoist(&["ps", "--jsno"])?.expect(2, &["did you mean `--json`?"])?;
+    rack.hoist(&["ps", "--jsno"])?
+        .expect(2, &["did you mean `--json`?"])?;
     rack.hoist(&["ps", "-a", "nope"])?
         .expect(1, &["ERROR: there is no app `nope`", "hint: hoist apps"])?;
     rack.hoist(&["apps", "create", "nope"])?
         .expect(0, &["Creating app nope... OK"])?;
     rack.hoist(&["apps", "create", "nope"])?
         .expect(1, &["there is an app `nope` already"])?;
-    rack.hoist(&["ps", "-a", "noep"])?
-        .expect(1, &["ERROR: there is no app `noep`", "did you mean `nope`?"])?;
+    rack.hoist(&["ps", "-a", "noep"])?.expect(
+        1,
+        &["ERROR: there is no app `noep`", "did you mean `nope`?"],
+    )?;
     rack.hoist(&["releases", "promote", "-a", "nope"])?
         .expect(1, &["no release yet", "hoist deploy -a nope"])?;
     rack.hoist(&["builds", "info", "BAAAAAAAAAA", "-a", "nope"])?

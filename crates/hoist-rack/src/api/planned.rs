@@ -105,7 +105,6 @@ fn wrong(slot: &SlotId, probe: &Probe) -> Option<String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    
     use hoist_core::model::{Exit, ExitCause, Timestamp};
 
     use super::*;
