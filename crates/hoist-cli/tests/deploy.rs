@@ -233,12 +233,26 @@ fn a_missing_app_is_created_and_said_or_refused() {
     assert!(
         built
             .stderr
-            .starts_with("Creating app hello... OK\nPackaging source... OK\n"),
+            .starts_with("Packaging source... OK\nCreating app hello... OK\n"),
         "{}",
         built.stderr
     );
     let refused = hoist(&rack, &["build", &directory, "--no-create"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+}
+
+#[test]
+fn a_source_that_cannot_be_packaged_creates_no_app() {
+    let empty = tempfile::tempdir().expect("a directory");
+    let directory = empty.path().to_string_lossy();
+    for command in ["deploy", "build"] {
+        let created = vec![("POST /v1/apps", json(201, app(None)))];
+        let rack = script([created, Vec::new(), Vec::new()]);
+        let refused = hoist(&rack, &[command, &directory, "-a", "hello"]);
+        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+        assert!(!refused.stderr.contains("Creating"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("\nhint: "), "{}", refused.stderr);
+    }
 }
 
 #[test]

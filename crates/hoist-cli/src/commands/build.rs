@@ -33,8 +33,9 @@ pub(crate) async fn run(args: Build, context: &mut Context<'_, '_>) -> Result<()
         app,
         timed: false,
     };
-    flow.ensure_app(args.source.no_create).await?;
+    // A source that cannot be packaged leaves no app behind.
     let source = flow.package(&args.source)?;
+    flow.ensure_app(args.source.no_create).await?;
     let built = flow.build(&args.source, source).await?;
     if context.out.json() {
         context.out.print_json(&Released {

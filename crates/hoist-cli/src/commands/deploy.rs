@@ -68,8 +68,9 @@ pub(crate) async fn run(args: Deploy, context: &mut Context<'_, '_>) -> Result<(
         app,
         timed: false,
     };
-    flow.ensure_app(args.source.no_create).await?;
+    // A source that cannot be packaged leaves no app behind.
     let source = flow.package(&args.source)?;
+    flow.ensure_app(args.source.no_create).await?;
     let deployed = Deployed::of(&mut flow, source, &args.source, &args.promote).await?;
     if context.out.json() {
         context.out.print_json(&deployed)?;
