@@ -45,6 +45,24 @@ fn a_manifest_that_is_right() {
 }
 
 #[test]
+fn variables_take_their_defaults() {
+    let manifest = "services:\n  web:\n    command: ./serve\n    port: ${PORT:-3000}\n";
+    let file = [("hoist.yml", manifest)];
+    let said = ended(0, "hoist.yml is valid: web\n", "");
+    assert_eq!(with(&file, &["manifest", "validate"]), said);
+    let shown = with(&file, &["manifest", "show"]);
+    assert_eq!((shown.code, shown.stderr.as_str()), (0, ""));
+    assert!(shown.stdout.contains("3000"), "{}", shown.stdout);
+    assert!(!shown.stdout.contains("PORT"), "{}", shown.stdout);
+    let manifest =
+        "services:\n  web:\n    command: ./serve\n    environment:\n      - KIND=${KIND}\n";
+    let warned = with(&[("hoist.yml", manifest)], &["manifest", "validate"]);
+    assert_eq!(warned.code, 0, "{}", warned.stderr);
+    let warning = "`KIND` is not set and has no default";
+    assert!(warned.stderr.contains(warning), "{}", warned.stderr);
+}
+
+#[test]
 fn what_is_not_acted_on_is_warned_of_with_its_line() {
     let stderr = "\
 WARNING: hoist.yml:4: `prot` is ignored: service `web` has no such key, did you mean `port`?

@@ -2,6 +2,7 @@
 
 mod shown;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -52,6 +53,8 @@ struct Text {
     name: String,
     dialect: Dialect,
     text: String,
+    /// What stands for its variables. A release's are not known here: its manifest is shown as it was written.
+    variables: Option<BTreeMap<String, String>>,
 }
 
 /// Whether a manifest is right, as JSON.
@@ -128,6 +131,8 @@ fn find(path: &Path, context: &Context<'_, '_>) -> Result<Text, CliError> {
         dialect: Dialect::of_file(&name),
         name,
         text,
+        // As for a new app, which has no environment: each variable takes its default.
+        variables: Some(BTreeMap::new()),
     })
 }
 
@@ -164,11 +169,15 @@ async fn of_release(
         name,
         dialect,
         text,
+        variables: None,
     })
 }
 
 fn read(text: &Text) -> Result<(Manifest, Vec<Warning>), ManifestError> {
-    manifest::read(text.dialect, &text.name, &text.text)
+    match &text.variables {
+        Some(variables) => manifest::read_with(text.dialect, &text.name, &text.text, variables),
+        None => manifest::read(text.dialect, &text.name, &text.text),
+    }
 }
 
 fn validate(path: &Path, context: &mut Context<'_, '_>) -> Result<(), CliError> {
