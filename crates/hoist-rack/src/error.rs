@@ -170,6 +170,14 @@ pub enum RackError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The variables of a release are too large together.
+    #[error("the variables of app `{app}` are larger than {limit_bytes} bytes together")]
+    EnvTooLarge {
+        /// The app.
+        app: AppName,
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// The engine of this rack does not do that.
     #[error("{0}")]
     Unsupported(String),
@@ -256,7 +264,7 @@ impl RackError {
             Self::Archive(_) => ErrorCode::InvalidArchive,
             Self::NoSource(_) => ErrorCode::SourceNotFound,
             Self::SourceIncomplete => ErrorCode::SourceIncomplete,
-            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooLarge { .. } | Self::EnvTooLarge { .. } => ErrorCode::TooLarge,
             Self::Unsupported(_) | Self::NoTool(_) => ErrorCode::Unsupported,
             Self::Invalid(_) => ErrorCode::InvalidRequest,
             Self::Command(error) => command_code(error),
@@ -291,6 +299,9 @@ impl RackError {
                 "wait until one ends, or end one".to_owned()
             }
             Self::EnvMoved { .. } => "hoist env, then set it again".to_owned(),
+            Self::EnvTooLarge { app, .. } => format!(
+                "keep large values in a file of the source, or `hoist env unset -a {app}` what is not needed"
+            ),
             Self::Unconfirmed(app) => format!("hoist apps delete {app} --confirm {app}"),
             Self::MissingEnv { source, .. } | Self::MissingAppEnv(source) => source.hint(),
             Self::Manifest(error) => error.hint()?.to_owned(),

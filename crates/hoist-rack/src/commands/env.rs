@@ -98,8 +98,9 @@ impl Rack {
             .map(|(name, value)| name.len() + value.len())
             .sum();
         if bytes > ENV_BYTES_MAX {
-            return Err(RackError::TooLarge {
-                limit_bytes: ENV_BYTES_MAX as u64,
+            return Err(RackError::EnvTooLarge {
+                app: app.clone(),
+                limit_bytes: ENV_BYTES_MAX,
             });
         }
         let change = EnvChange::between(&before, &after);

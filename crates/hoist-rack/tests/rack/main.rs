@@ -171,6 +171,21 @@ async fn two_people_who_set_variables_at_once_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_that_are_too_large_together_are_refused_with_what_helps() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let names = (0..32).map(|n| (format!("V{n}"), "x".repeat(40_000)));
+    let change = setting(names.collect(), None);
+    let refused = world.rack().update_env(&app, change, &actor()).await;
+    let refused = refused.expect_err("more than 1 MB");
+    assert!(
+        matches!(refused, RackError::EnvTooLarge { .. }),
+        "{refused}"
+    );
+    assert!(refused.hint().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_promotion_waits_refuses_or_takes_over_as_it_was_told() {
     let world = World::new().await;
     let app = created(&world).await;
