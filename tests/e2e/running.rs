@@ -223,8 +223,12 @@ fn a_real_terminal() -> Result<()> {
     terminal.types("echo still $((1 + 1))\r")?;
     terminal.shows("still 2\r\n")?;
     // Keys that mean something to a shell on this side.
-    terminal.types("cat\r\x1a")?;
+    // Not before it reads: a signal to nobody would be lost, and it would read what is meant for the shell.
+    terminal.types("cat\rmeow\r")?;
+    terminal.shows("meow\r\nmeow\r\n")?;
+    terminal.types("\x1a")?;
     terminal.shows("^Z")?;
+    terminal.shows("$ ")?;
     terminal.types("exit 7\rexit 7\r")?;
     ensure!(terminal.ended()? == 7);
     // A size that is not known is a usual one.
