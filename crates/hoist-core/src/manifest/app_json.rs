@@ -471,13 +471,13 @@ mod tests {
 
     #[test]
     fn scripts_are_commands_of_a_shell() {
-        let text = r#"{"scripts": {"dokku": {"predeploy": "make x", "postdeploy": ""}, "postdeploy": "seed", "test": "t"}}"#;
+        let text = r#"{"scripts": {"dokku": {"predeploy": "make x", "postdeploy": "tell"}, "postdeploy": "seed", "test": "t"}}"#;
         let (manifest, warnings) = app_json(text).unwrap();
         let shell = |text: &str| Some(CommandLine::Shell(text.to_owned()));
         assert_eq!(manifest.app_json.predeploy, shell("make x"));
         assert_eq!(manifest.app_json.first_deploy, shell("seed"));
-        assert_eq!(manifest.app_json.postdeploy, None);
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert_eq!(manifest.app_json.postdeploy, shell("tell"));
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
     }
 
     #[test]
