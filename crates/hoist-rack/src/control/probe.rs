@@ -28,6 +28,8 @@ const FAILURES_MAX: u32 = 3;
 const READY_PAUSE: Duration = Duration::from_millis(250);
 /// How long a process may listen on nothing before its other sockets are looked at.
 const ELSEWHERE_AFTER: Duration = Duration::from_millis(400);
+/// The pause between such looks, which take longer than asking: a process that comes up meanwhile is not kept waiting.
+const ELSEWHERE_PAUSE: Duration = Duration::from_millis(250);
 
 /// How a process is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -296,6 +298,8 @@ struct Asking {
     was_ready: bool,
     failures: u32,
     elsewhere: Option<Vec<u16>>,
+    /// When its other sockets were looked at last.
+    looked: Option<Instant>,
 }
 
 impl Asking {
@@ -306,6 +310,7 @@ impl Asking {
             was_ready: false,
             failures: 0,
             elsewhere: None,
+            looked: None,
         }
     }
 
@@ -359,9 +364,13 @@ impl Asking {
 
     /// Nothing accepts on its port: does it listen on another? Twice the same answer makes it certain.
     async fn look_elsewhere(&mut self, engine: &dyn Engine, wanted: u16) -> (Unready, bool) {
-        if self.began.elapsed() < ELSEWHERE_AFTER {
-            return (Unready::NotListening, false);
+        let just_looked = |at: Instant| at.elapsed() < ELSEWHERE_PAUSE;
+        if self.began.elapsed() < ELSEWHERE_AFTER || self.looked.is_some_and(just_looked) {
+            let ports = self.elsewhere.clone();
+            let found = ports.map(|ports| Unready::ListensElsewhere { ports, wanted });
+            return (found.unwrap_or(Unready::NotListening), false);
         }
+        self.looked = Some(Instant::now());
         let mut ports = engine
             .listening(&self.target.slot)
             .await
