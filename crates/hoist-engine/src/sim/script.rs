@@ -39,6 +39,8 @@ pub enum Step {
     Fork,
     /// `flood LINES`: says so many numbered lines.
     Flood(u32),
+    /// `work MILLIS`: keeps a processor busy until it has used so much of its time. Real processes only.
+    Work(Duration),
     /// `echo`: copies its input to its output, until the input ends.
     Echo,
     /// `line`: reads a line of its input and says `heard LINE`.
@@ -76,6 +78,7 @@ fn step(text: &str) -> Result<Step, String> {
         "cry" => Step::Cry(rest.to_owned()),
         "print" => Step::Print(rest.to_owned()),
         "wait" => Step::Wait(Duration::from_millis(rest.parse().map_err(|_| unknown())?)),
+        "work" => Step::Work(Duration::from_millis(rest.parse().map_err(|_| unknown())?)),
         "serve" if rest.is_empty() => Step::Serve(200),
         "serve" => Step::Serve(rest.parse().map_err(|_| unknown())?),
         "serve-elsewhere" => Step::ServeElsewhere,

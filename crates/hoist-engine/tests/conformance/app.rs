@@ -112,6 +112,7 @@ impl App {
                 raise(Signal::try_from(signal).unwrap()).unwrap();
             }
             Step::ForkBomb => fork_bomb(token),
+            Step::Work(time) => work(time),
             Step::Flood(lines) => (0..lines).for_each(|number| say(&number.to_string())),
         }
     }
@@ -130,6 +131,11 @@ impl App {
             }
         }
     }
+}
+
+fn work(time: Duration) {
+    let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
+    while Duration::from(clock.now().unwrap()) < time {}
 }
 
 fn say(text: &str) {

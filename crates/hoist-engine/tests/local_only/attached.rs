@@ -181,11 +181,7 @@ async fn a_rack_that_is_killed_takes_commands_along(mut bench: LocalBench) {
 }
 
 async fn one_offs_are_measured(bench: LocalBench) {
-    let spec = task(
-        &bench,
-        &one_off(bench.dir(), 7),
-        "flood 20000; cry up; line",
-    );
+    let spec = task(&bench, &one_off(bench.dir(), 7), "work 50; cry up; line");
     let session = bench.engine().run_attached(&spec, Streams::Pipes).await;
     let mut session = session.unwrap();
     let mut up = [0; 3];

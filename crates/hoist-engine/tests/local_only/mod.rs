@@ -230,7 +230,7 @@ async fn a_build_cannot_take_all_memory_without_cgroups(bench: LocalBench) {
 
 async fn usage_is_measured(bench: LocalBench) {
     let id = workload("web", 1);
-    let spec = spec(&bench, &id, "flood 20000; say up; idle");
+    let spec = spec(&bench, &id, "work 50; say up; idle");
     bench.engine().apply(&spec, 1).await.unwrap();
     let process = running(&bench, &slot(&id, 1)).await;
     logged(&bench, &process.id, "o up").await;

@@ -13,7 +13,7 @@ use crate::error::RackError;
 use crate::rack::Rack;
 use crate::releases::new_release_id;
 use crate::secrets::Env;
-use crate::store::{Commit, ReleaseRecord, StateChange};
+use crate::store::ReleaseRecord;
 
 /// Bytes that all variables of a release may have together.
 const ENV_BYTES_MAX: usize = 1 << 20;
@@ -121,13 +121,7 @@ impl Rack {
             env: self.releases.seal(app, &after)?,
             rollback_of: None,
         };
-        let mut commit = Commit::new(app, StateChange::None);
-        let text = format!("created {} ({})", release.id, release.description);
-        commit
-            .events
-            .push(self.event(app, actor, "release:create", text));
-        commit.releases.push(release.clone());
-        self.store.commit(commit, self.clock.now()).await?;
+        self.record_release(&release, actor).await?;
         Ok(release)
     }
 }

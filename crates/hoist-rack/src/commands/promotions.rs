@@ -12,7 +12,7 @@ use crate::control::event_source;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::releases::new_release_id;
-use crate::store::{Commit, Event, PromotionRecord, PromotionReport, ReleaseRecord, StateChange};
+use crate::store::{Commit, Event, PromotionRecord, PromotionReport, ReleaseRecord};
 
 /// What happens when another promotion is in flight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -232,13 +232,7 @@ impl Rack {
             env: source.env.clone(),
             rollback_of: Some(source.rollback_of.clone().unwrap_or(source.id.clone())),
         };
-        let mut commit = Commit::new(app, StateChange::None);
-        let text = format!("created {} ({})", copy.id, copy.description);
-        commit
-            .events
-            .push(self.event(app, actor, "release:create", text));
-        commit.releases.push(copy.clone());
-        self.store.commit(commit, self.clock.now()).await?;
+        self.record_release(&copy, actor).await?;
         let request = PromoteRequest {
             release: copy.id.clone(),
             kind: PromotionKind::Rollback,

@@ -62,14 +62,23 @@ impl Rack {
             env: env.env,
             rollback_of: None,
         };
-        let mut commit = Commit::new(app, StateChange::None);
+        self.record_release(&release, actor).await?;
+        Ok(release)
+    }
+
+    /// Records a release that is not promoted yet, with its event. Durable when it returns.
+    pub(super) async fn record_release(
+        &self,
+        release: &ReleaseRecord,
+        actor: &Actor,
+    ) -> Result<(), RackError> {
+        let mut commit = Commit::new(&release.app, StateChange::None);
         let text = format!("created {} ({})", release.id, release.description);
         commit
             .events
-            .push(self.event(app, actor, "release:create", text));
+            .push(self.event(&release.app, actor, "release:create", text));
         commit.releases.push(release.clone());
-        self.store.commit(commit, self.clock.now()).await?;
-        Ok(release)
+        Ok(self.store.commit(commit, self.clock.now()).await?)
     }
 
     async fn chosen(&self, app: &AppName, start: &Start) -> Result<ReleaseRecord, RackError> {
