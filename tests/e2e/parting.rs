@@ -85,11 +85,13 @@ fn interrupts_reach_the_process() -> Result<()> {
     ensure!(wait(child, Duration::from_secs(20))? == 9);
     // The second one leaves, whatever the process thinks of it.
     let (_, word) = sleeper(1005);
-    let text = format!("trap '' INT TERM; echo ready; while :; do sleep 0.05 {word}; done");
+    let text = format!(
+        "trap '' TERM; trap 'echo heard' INT; echo ready; while :; do sleep 0.05 {word}; done"
+    );
     let mut child = begin(&rack, &[&text]).spawn()?;
     ensure!(first_line(&mut child)? == "ready");
     signal(&child, Signal::SIGINT)?;
-    std::thread::sleep(Duration::from_millis(300));
+    ensure!(first_line(&mut child)? == "heard");
     signal(&child, Signal::SIGINT)?;
     ensure!(wait(child, Duration::from_secs(20))? == 130);
     eventually(GONE_LIMIT, || {

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hoist_core::id::Version;
 
@@ -16,6 +16,7 @@ use hoist_engine::{Engine as _, Secret, TaskId, TaskSpec, Tree, WorkloadSpec};
 use libtest_mimic::Trial;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 
 use super::LocalBench;
@@ -333,7 +334,7 @@ async fn a_full_disk_costs_lines_and_not_the_process(bench: LocalBench) {
     let mut spec = spec(
         &bench,
         &id,
-        "flood 30000; wait 1500; say room again; exit 6",
+        "flood 30000; wait 3000; say room again; exit 6",
     );
     spec.restart = hoist_engine::RestartPolicy::Never;
     let logs = bench.dir().join("logs");
@@ -350,6 +351,12 @@ async fn a_full_disk_costs_lines_and_not_the_process(bench: LocalBench) {
     let ballast = logs.join("ballast");
     fs::write(&ballast, vec![0; 100 << 10]).unwrap();
     bench.engine().apply(&spec, 1).await.unwrap();
+    let begin = Instant::now();
+    while statvfs(&logs).unwrap().blocks_available() > 0 {
+        assert!(begin.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // For the lines that find no room.
     tokio::time::sleep(Duration::from_millis(700)).await;
     fs::remove_file(&ballast).unwrap();
     let (process, exit) = exited(&bench, &slot(&id, 1)).await;
@@ -446,7 +453,7 @@ async fn a_rack_killed_at_any_moment_loses_nothing(mut bench: LocalBench) {
         for number in 1..=5 {
             running(&bench, &slot(&workload.id, number)).await;
         }
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         while bench.count(&token) != 5 {
             assert!(
                 begin.elapsed() < PATIENCE,

@@ -64,14 +64,12 @@ pub(super) async fn children_end_with_their_process(bench: &mut dyn Bench) {
 pub(super) async fn a_shell_is_stopped_at_once(bench: &mut dyn Bench) {
     let id = workload("web", 1);
     let mut spec = spec(bench, &id, "");
-    spec.process.argv = ["/bin/sh", "-c", "echo up; sleep 1000; echo after"]
+    spec.process.argv = ["/bin/sh", "-c", "(echo up; exec sleep 1000); echo after"]
         .map(str::to_owned)
         .into();
     bench.engine().apply(&spec, 1).await.unwrap();
     let process = running(bench, &slot(&id, 1)).await;
     logged(bench, &process.id, "o up").await;
-    // Until the sleep is there, there is nothing that could hear the signal.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let begin = Instant::now();
     bench.engine().remove(&id).await.unwrap();
     gone(bench, &id).await;
