@@ -1,6 +1,7 @@
 //! Promotions and rollbacks: what is asked of the planner, and their records.
 
 use hoist_core::describe;
+use hoist_core::history::Served;
 use hoist_core::id::{AppName, ReleaseId, ServiceName, Version};
 use hoist_core::lineage::Start;
 use hoist_core::model::{App, Cancel, Millis, PromotionKind, Release, Timestamp};
@@ -264,7 +265,7 @@ impl Rack {
             let origin = release.rollback_of.unwrap_or(release.id);
             served.add(origin, promotion.kind == kind_word(PromotionKind::Rollback));
         }
-        match served.before_last() {
+        match served.last_good() {
             Some(release) => self.release(app, release).await,
             None => Err(RackError::NothingToRollBackTo(app.clone())),
         }
@@ -286,25 +287,6 @@ fn overruled_words(overruled: &Overruled) -> String {
 /// Promotions that are looked through for a release to go back to.
 const HISTORY_MAX: u32 = 1_000;
 
-/// What served, oldest first. Going back takes away what it went back over, so that two rollbacks do not go to and fro.
-#[derive(Debug, Default)]
-struct Served(Vec<ReleaseId>);
-
-impl Served {
-    fn add(&mut self, release: ReleaseId, back: bool) {
-        let known = self.0.iter().rposition(|before| *before == release);
-        match known {
-            Some(at) if back => self.0.truncate(at + 1),
-            Some(at) if at + 1 == self.0.len() => {}
-            _ => self.0.push(release),
-        }
-    }
-
-    fn before_last(&self) -> Option<&ReleaseId> {
-        self.0.iter().rev().nth(1)
-    }
-}
-
 /// The word of what a promotion was asked for.
 pub(crate) fn kind_word(kind: PromotionKind) -> &'static str {
     match kind {
@@ -312,34 +294,5 @@ pub(crate) fn kind_word(kind: PromotionKind) -> &'static str {
         PromotionKind::Rollback => "rollback",
         PromotionKind::Restart => "restart",
         PromotionKind::Start => "start",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn release(letter: char) -> ReleaseId {
-        let text: String = std::iter::once('R')
-            .chain(std::iter::repeat_n(letter, 10))
-            .collect();
-        text.parse().expect("an id")
-    }
-
-    #[test]
-    fn rollbacks_go_back_in_time_and_not_to_and_fro() {
-        let mut served = Served::default();
-        assert_eq!(served.before_last(), None);
-        for letter in ['A', 'B', 'A'] {
-            served.add(release(letter), false);
-        }
-        assert_eq!(served.before_last(), Some(&release('B')));
-        served.add(release('B'), true);
-        assert_eq!(served.before_last(), Some(&release('A')));
-        served.add(release('A'), true);
-        assert_eq!(served.before_last(), None);
-        served.add(release('C'), false);
-        served.add(release('C'), false);
-        assert_eq!(served.before_last(), Some(&release('A')));
     }
 }
