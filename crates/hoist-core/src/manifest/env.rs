@@ -37,7 +37,22 @@ pub enum InvalidEnv {
     /// No process can be given a NUL.
     #[error("the value of `{0}` contains a NUL byte, which no process can be given")]
     Nul(String),
+    /// No process can be given so much in one variable.
+    #[error(
+        "the value of `{name}` has {bytes} bytes, and a process can be given at most {VARIABLE_BYTES_MAX} in one variable"
+    )]
+    TooLarge {
+        /// The variable.
+        name: String,
+        /// How large its value is.
+        bytes: usize,
+    },
 }
+
+/// Bytes that one variable may have, its name and `=` among them: a kernel refuses to start a process with more.
+pub const VARIABLE_BYTES_MAX: usize = (128 << 10) - 1;
+/// Bytes that all variables of a release may have together.
+pub const ENV_BYTES_MAX: usize = 1 << 20;
 
 /// Checks `^[A-Za-z_][A-Za-z0-9_]*$`.
 ///
@@ -51,13 +66,19 @@ pub fn check_env_name(name: &str) -> Result<(), InvalidEnv> {
         .ok_or_else(|| InvalidEnv::Name(name.to_owned()))
 }
 
-/// Checks that a process can be given the value: lines and any characters, but no NUL.
+/// Checks that a process can be given the value: lines and any characters, but no NUL and not too much.
 ///
 /// # Errors
-/// [`InvalidEnv::Nul`], which names the variable and never shows the value.
+/// [`InvalidEnv::Nul`] and [`InvalidEnv::TooLarge`], which name the variable and never show the value.
 pub fn check_env_value(name: &str, value: &str) -> Result<(), InvalidEnv> {
     if value.contains('\0') {
         return Err(InvalidEnv::Nul(name.to_owned()));
+    }
+    if name.len() + 1 + value.len() > VARIABLE_BYTES_MAX {
+        return Err(InvalidEnv::TooLarge {
+            name: name.to_owned(),
+            bytes: value.len(),
+        });
     }
     Ok(())
 }
@@ -251,5 +272,8 @@ mod tests {
         }
         assert!(check_env_value("A", "two\nlines").is_ok());
         assert!(check_env_value("A", "x\0").is_err());
+        let largest = VARIABLE_BYTES_MAX - "A=".len();
+        assert_eq!(check_env_value("A", &"x".repeat(largest)), Ok(()));
+        assert!(check_env_value("A", &"x".repeat(largest + 1)).is_err());
     }
 }

@@ -28,7 +28,8 @@ use std::collections::BTreeMap;
 pub use app_json::{APP_JSON, AppEnv, AppJson, EnvSource, read_app_json};
 pub use convert::{MissingFingerprint, to_release};
 pub use env::{
-    EnvRule, InvalidEnv, MissingNames, check_env_name, check_env_value, process_env, resolve_env,
+    ENV_BYTES_MAX, EnvRule, InvalidEnv, MissingNames, VARIABLE_BYTES_MAX, check_env_name,
+    check_env_value, process_env, resolve_env,
 };
 pub use error::{ManifestError, Place, Warning};
 
