@@ -4,9 +4,13 @@
 //! promotion went wrong. What was staged between the two goes out with the next promotion, and is told; what is newer and
 //! was passed over is told as well.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::id::{InvalidId, ReleaseId};
+
+/// Releases after the active one that are looked at: more changes than anybody stages.
+pub const STAGED_MAX: u32 = 1_000;
 
 /// What the next release is asked to be made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,37 +72,69 @@ pub fn base(newer: &[Kin], active: Option<&ReleaseId>) -> Base {
             passed_over: Vec::new(),
         };
     };
-    let chosen = newer.iter().enumerate().find_map(|(index, kin)| {
-        let way = way(&kin.id, newer, active)?;
-        let sound = way.iter().all(|kin| !kin.flawed);
-        sound.then(|| (index, ids(&way)))
-    });
-    let (index, staged) = chosen.unwrap_or((newer.len(), Vec::new()));
+    let ways = Ways::new(newer, active);
+    let chosen = (0..newer.len()).find(|index| ways.stands[*index] == Stand::Sound);
+    let staged: Vec<_> = chosen.map_or(Vec::new(), |index| ways.down(index));
     Base {
         release: Some(staged.first().unwrap_or(active).clone()),
         staged,
-        passed_over: newer[..index].iter().map(|kin| kin.id.clone()).collect(),
+        passed_over: newer[..chosen.unwrap_or(newer.len())]
+            .iter()
+            .map(|kin| kin.id.clone())
+            .collect(),
     }
 }
 
-fn ids(kin: &[&Kin]) -> Vec<ReleaseId> {
-    kin.iter().map(|kin| kin.id.clone()).collect()
+/// How a release stands to the active one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// It descends from it, and nothing on the way, itself among that, went wrong.
+    Sound,
+    /// It descends from it, and this is the nearest on the way that went wrong.
+    On(usize),
+    /// It does not descend from it.
+    Aside,
 }
 
-/// The releases from one down to the active one, which is left out; none when it does not descend from it.
-fn way<'k>(from: &ReleaseId, newer: &'k [Kin], active: &ReleaseId) -> Option<Vec<&'k Kin>> {
-    let mut way = Vec::new();
-    let mut rest = newer;
-    let mut wanted = from;
-    while wanted != active {
-        // A parent is older than its child, so the search goes on behind it.
-        let at = rest.iter().position(|kin| kin.id == *wanted)?;
-        let kin = &rest[at];
-        way.push(kin);
-        wanted = kin.parent.as_ref()?;
-        rest = &rest[at + 1..];
+/// The ways from releases down to the active one, found once for all of them: there may be thousands.
+struct Ways<'k> {
+    newer: &'k [Kin],
+    /// Where each one's parent is; none when that is the active one, or is not there.
+    parents: Vec<Option<usize>>,
+    stands: Vec<Stand>,
+}
+
+impl<'k> Ways<'k> {
+    fn new(newer: &'k [Kin], active: &ReleaseId) -> Self {
+        let mut ways = Self {
+            newer,
+            parents: vec![None; newer.len()],
+            stands: vec![Stand::Aside; newer.len()],
+        };
+        let mut older = BTreeMap::new();
+        // A parent is older than its child: from the oldest on, each one's parent is known.
+        for (index, kin) in newer.iter().enumerate().rev() {
+            let parent = kin.parent.as_ref();
+            ways.parents[index] = parent.and_then(|parent| older.get(parent).copied());
+            let below = match ways.parents[index] {
+                _ if parent == Some(active) => Stand::Sound,
+                Some(parent) => ways.stands[parent],
+                None => Stand::Aside,
+            };
+            ways.stands[index] = match below {
+                Stand::Sound | Stand::On(_) if kin.flawed => Stand::On(index),
+                below => below,
+            };
+            older.insert(&kin.id, index);
+        }
+        ways
     }
-    Some(way)
+
+    /// The releases from one down to the active one, which is left out.
+    fn down(&self, from: usize) -> Vec<ReleaseId> {
+        let way = std::iter::successors(Some(from), |index| self.parents[*index]);
+        way.map(|index| self.newer[index].id.clone()).collect()
+    }
 }
 
 /// What is worth telling of a release beside what it changed itself.
@@ -128,37 +164,43 @@ pub fn told(release: &ReleaseId, newer: &[Kin], active: Option<&ReleaseId>) -> T
     let (Some(place), Some(active)) = (place, active) else {
         return Told::default();
     };
-    let older = &newer[place + 1..];
     let Some(parent) = &newer[place].parent else {
         return Told::default();
     };
-    let Some(mut includes) = way(parent, older, active) else {
+    let ways = Ways::new(newer, active);
+    let at = ways.parents[place];
+    let mut includes = match at {
+        Some(parent) if ways.stands[parent] != Stand::Aside => ways.down(parent),
+        None if parent == active => Vec::new(),
         // It is a copy, or somebody chose what it is made from.
-        return Told::default();
+        _ => return Told::default(),
     };
-    let between = older.iter().take_while(|kin| kin.id != *parent);
-    let passed_over = between.filter_map(|kin| Some((kin.id.clone(), flaw(kin, newer, active)?)));
+    let between = place + 1..at.unwrap_or(newer.len());
+    let passed_over =
+        between.filter_map(|index| Some((newer[index].id.clone(), ways.flaw(index)?)));
     let passed_over = passed_over.collect();
     includes.reverse();
     Told {
-        includes: ids(&includes),
+        includes,
         passed_over,
     }
 }
 
-fn flaw(kin: &Kin, newer: &[Kin], active: &ReleaseId) -> Option<Flaw> {
-    if kin.flawed {
-        return Some(Flaw::Own);
+impl Ways<'_> {
+    fn flaw(&self, index: usize) -> Option<Flaw> {
+        match self.stands[index] {
+            _ if self.newer[index].flawed => Some(Flaw::Own),
+            Stand::Sound => None,
+            Stand::On(under) => Some(Flaw::Under(self.newer[under].id.clone())),
+            Stand::Aside => Some(Flaw::Aside),
+        }
     }
-    let Some(way) = way(&kin.id, newer, active) else {
-        return Some(Flaw::Aside);
-    };
-    let under = way.iter().find(|kin| kin.flawed)?;
-    Some(Flaw::Under(under.id.clone()))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn id(name: &str) -> ReleaseId {
@@ -214,6 +256,15 @@ mod tests {
         // K was active, M was staged on it, then L (a copy of an older release) was promoted.
         assert_eq!(told("M<K", Some("L")), "L staged: passed:M");
         assert_eq!(told("M<", Some("L")), "L staged: passed:M");
+    }
+
+    #[test]
+    fn what_stands_on_a_release_that_is_gone_is_passed_over() {
+        // L was collected: whether M descends from K is not known any more.
+        assert_eq!(told("M<L", Some("K")), "K staged: passed:M");
+        assert_eq!(told("N<K M<L", Some("K")), "N staged:N passed:");
+        assert_eq!(of("N", "N<K M<L", Some("K")), " passed:M aside");
+        assert_eq!(of("M", "N<K M<L", Some("K")), " passed:");
     }
 
     #[test]
@@ -273,5 +324,119 @@ mod tests {
         assert_eq!("newest".parse(), Ok(Start::Newest));
         assert_eq!(id("B").as_str().parse(), Ok(Start::Release(id("B"))));
         assert!("latest".parse::<Start>().is_err());
+    }
+
+    /// The way down, followed as it is defined.
+    fn way<'k>(from: &ReleaseId, newer: &'k [Kin], active: &ReleaseId) -> Option<Vec<&'k Kin>> {
+        let mut way = Vec::new();
+        let mut rest = newer;
+        let mut wanted = from;
+        while wanted != active {
+            let at = rest.iter().position(|kin| kin.id == *wanted)?;
+            way.push(&rest[at]);
+            wanted = rest[at].parent.as_ref()?;
+            rest = &rest[at + 1..];
+        }
+        Some(way)
+    }
+
+    fn base_as_defined(newer: &[Kin], active: &ReleaseId) -> Base {
+        let chosen = newer.iter().position(|kin| {
+            way(&kin.id, newer, active).is_some_and(|way| way.iter().all(|kin| !kin.flawed))
+        });
+        let ids = |kin: &[&Kin]| kin.iter().map(|kin| kin.id.clone()).collect::<Vec<_>>();
+        let staged = chosen.and_then(|index| way(&newer[index].id, newer, active));
+        let staged = staged.map_or(Vec::new(), |way| ids(&way));
+        Base {
+            release: Some(staged.first().unwrap_or(active).clone()),
+            staged,
+            passed_over: newer[..chosen.unwrap_or(newer.len())]
+                .iter()
+                .map(|kin| kin.id.clone())
+                .collect(),
+        }
+    }
+
+    fn told_as_defined(release: &ReleaseId, newer: &[Kin], active: &ReleaseId) -> Told {
+        let place = newer.iter().position(|kin| kin.id == *release);
+        let Some((place, parent)) = place.and_then(|at| Some((at, newer[at].parent.as_ref()?)))
+        else {
+            return Told::default();
+        };
+        let older = &newer[place + 1..];
+        let Some(includes) = way(parent, older, active) else {
+            return Told::default();
+        };
+        let flaw = |kin: &Kin| match way(&kin.id, newer, active) {
+            _ if kin.flawed => Some(Flaw::Own),
+            None => Some(Flaw::Aside),
+            Some(way) => way
+                .iter()
+                .find(|kin| kin.flawed)
+                .map(|under| Flaw::Under(under.id.clone())),
+        };
+        let between = older.iter().take_while(|kin| kin.id != *parent);
+        Told {
+            includes: includes.iter().rev().map(|kin| kin.id.clone()).collect(),
+            passed_over: between
+                .filter_map(|kin| Some((kin.id.clone(), flaw(kin)?)))
+                .collect(),
+        }
+    }
+
+    fn numbered(number: usize) -> ReleaseId {
+        ReleaseId::from_random((number as u128).to_le_bytes())
+    }
+
+    /// Releases newest first, each made from an older one, from the active one (0), from nothing, or from one that is gone.
+    fn histories() -> impl Strategy<Value = Vec<Kin>> {
+        let one = (0..10_usize, any::<prop::sample::Index>(), 0..5_u8);
+        prop::collection::vec(one, 0..12).prop_map(|drawn| {
+            let count = drawn.len();
+            let kin = drawn
+                .into_iter()
+                .enumerate()
+                .map(|(at, (kind, older, luck))| Kin {
+                    id: numbered(count - at),
+                    parent: match kind {
+                        0 => None,
+                        1 => Some(numbered(1_000)),
+                        // The numbers of older ones, and 0.
+                        _ => Some(numbered(older.index(count - at))),
+                    },
+                    flawed: luck == 0,
+                });
+            kin.collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn ways_are_found_at_once_as_one_by_one(newer in histories()) {
+            let active = numbered(0);
+            prop_assert_eq!(base(&newer, Some(&active)), base_as_defined(&newer, &active));
+            for kin in &newer {
+                let found = super::told(&kin.id, &newer, Some(&active));
+                prop_assert_eq!(found, told_as_defined(&kin.id, &newer, &active));
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_staged_changes_are_one_way() {
+        let newest = 10_000;
+        let newer: Vec<_> = (1..=newest)
+            .rev()
+            .map(|number| Kin {
+                id: numbered(number),
+                parent: Some(numbered(number - 1)),
+                flawed: false,
+            })
+            .collect();
+        let base = base(&newer, Some(&numbered(0)));
+        assert_eq!(base.release, Some(numbered(newest)));
+        assert_eq!(base.staged.len(), newest);
+        let told = super::told(&numbered(newest), &newer, Some(&numbered(0)));
+        assert_eq!(told.includes.len(), newest - 1);
     }
 }
