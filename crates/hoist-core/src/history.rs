@@ -23,7 +23,20 @@ impl Served {
 
     /// What a rollback without a release goes to: the last one that served before the active one.
     pub fn last_good(&self) -> Option<&ReleaseId> {
-        self.0.iter().rev().nth(1)
+        self.ways_back().next()
+    }
+
+    /// What served last: the active release, or what that is a copy of.
+    pub fn last(&self) -> Option<&ReleaseId> {
+        self.0.last()
+    }
+
+    /// What a rollback goes to, and then what further ones would, each once.
+    pub fn ways_back(&self) -> impl Iterator<Item = &ReleaseId> {
+        let before = self.0.len().saturating_sub(1);
+        let latest = |(at, release): &(usize, &ReleaseId)| !self.0[at + 1..].contains(release);
+        let before = self.0[..before].iter().enumerate().rev();
+        before.filter(latest).map(|(_, release)| release)
     }
 }
 
@@ -58,6 +71,17 @@ mod tests {
         assert_eq!(last_good("A B C D <C <B").as_deref(), Some("A"));
         assert_eq!(last_good("A B C <A"), None);
         assert_eq!(last_good("A B <A C").as_deref(), Some("A"));
+    }
+
+    #[test]
+    fn further_rollbacks_go_further_back() {
+        let mut served = Served::default();
+        for letter in ["A", "B", "A", "C", "B", "D"] {
+            let release = format!("R{}", letter.repeat(10)).parse().expect("an id");
+            served.add(release, false);
+        }
+        let ways: Vec<_> = served.ways_back().map(|id| &id.as_str()[..2]).collect();
+        assert_eq!(ways, ["RB", "RC", "RA"]);
     }
 
     #[test]

@@ -16,4 +16,3 @@ pub mod manifest;
 pub mod model;
 pub mod plan;
 pub mod retention;
-pub mod served;

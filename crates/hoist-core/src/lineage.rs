@@ -9,9 +9,6 @@ use std::str::FromStr;
 
 use crate::id::{InvalidId, ReleaseId};
 
-/// Releases after the active one that are looked at: more changes than anybody stages.
-pub const STAGED_MAX: u32 = 1_000;
-
 /// What the next release is asked to be made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Start {

@@ -4,17 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::history::Served;
 use crate::id::{BuildId, ReleaseId};
 use crate::lineage::{self, Kin};
 use crate::model::App;
-use crate::served::Served;
 
 /// Newest releases kept of an app, unless it says otherwise.
 pub const RELEASES_KEPT: u32 = 50;
 /// Good releases before the active one that are kept, however old: so often can one go back.
 pub const WAYS_BACK_KEPT: usize = 3;
-/// Newest promotions kept of an app; older ones only as far as they say how a kept release stands. As many are looked
-/// through for a release to go back to.
+/// Newest promotions kept of an app that succeeded, and as many that did not; older ones only as far as they say how a
+/// kept release stands. As many are looked through for a release to go back to.
 pub const PROMOTIONS_KEPT: u32 = 1_000;
 /// Newest events kept of an app.
 pub const EVENTS_KEPT: u32 = 5_000;
@@ -167,7 +167,7 @@ fn staged(facts: &Facts) -> Vec<ReleaseId> {
     };
     let newer = facts.releases.iter().map(|made| &made.kin);
     let newer = newer.take_while(|kin| kin.id != *active);
-    let newer: Vec<Kin> = newer.take(lineage::STAGED_MAX as usize).cloned().collect();
+    let newer: Vec<Kin> = newer.cloned().collect();
     lineage::base(&newer, Some(active)).staged
 }
 

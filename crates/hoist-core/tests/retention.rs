@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use hoist_core::history::Served;
 use hoist_core::id::{BuildId, ReleaseId};
 use hoist_core::lineage::{self, Kin};
 use hoist_core::retention::{self, BuildState, Facts, Gone, Keep, Made, WAYS_BACK_KEPT};
-use hoist_core::served::Served;
 use proptest::prelude::*;
 
 const RELEASES: usize = 24;
