@@ -30,8 +30,10 @@ pub(crate) fn copy_store(from: &Path, to: &Path) -> Result<Copied, StoreError> {
     connection
         .execute("VACUUM INTO ?1", [to.to_string_lossy()])
         .map_err(&failed)?;
-    let copy =
-        Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(&failed)?;
+    // The store may be older than this program, and another rack may run on it: the copy is what gets migrated.
+    let mut copy =
+        Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(&failed)?;
+    schema::migrate(&mut copy)?;
     let state = writer::load(&copy)?;
     let mut needed = BTreeSet::new();
     for (name, entry) in &state.apps {

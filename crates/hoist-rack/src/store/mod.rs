@@ -8,6 +8,7 @@ mod history;
 mod records;
 mod rows;
 mod schema;
+mod settings;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use copy::{Copied, begin_epoch, copy_store};
 pub use records::*;
+pub use settings::AppSettings;
 
 /// Jobs that may wait for the writer; more callers wait for a place.
 const JOBS_MAX: usize = 256;
@@ -40,6 +42,8 @@ pub struct AppEntry {
     pub app: App,
     /// When it was created, on the wall clock.
     pub created: Timestamp,
+    /// What its users set that no decision of the planner reads.
+    pub settings: AppSettings,
 }
 
 /// What a commit does to an app's state.
@@ -70,6 +74,9 @@ pub struct Commit {
     pub app: AppName,
     /// What it does to the app's state.
     pub state: StateChange,
+    /// The app's settings after it; none leaves them. Whoever changes some of them names the generation they were read
+    /// at, with [`StateChange::Update`], so that two at once lose nothing.
+    pub settings: Option<AppSettings>,
     /// Builds to insert or update.
     pub builds: Vec<BuildRecord>,
     /// Releases to insert.
@@ -88,6 +95,7 @@ impl Commit {
         Self {
             app: app.clone(),
             state,
+            settings: None,
             builds: Vec::new(),
             releases: Vec::new(),
             promotions: Vec::new(),

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each step takes the store from the version of its index to the next.
-const STEPS: &[&str] = &[
+pub(super) const STEPS: &[&str] = &[
     r"
     CREATE TABLE meta (
         key TEXT PRIMARY KEY,
@@ -98,6 +98,9 @@ const STEPS: &[&str] = &[
     r"
     ALTER TABLE builds ADD COLUMN app_json TEXT;
     ALTER TABLE builds ADD COLUMN runtime TEXT;
+",
+    r"
+    ALTER TABLE apps ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
 ",
 ];
 

@@ -88,6 +88,89 @@ async fn a_commit_on_an_old_generation_changes_nothing() {
     );
 }
 
+fn masking(name: &str) -> AppSettings {
+    AppSettings {
+        keep_releases: Some(7),
+        masked: [name.to_owned()].into(),
+    }
+}
+
+fn at_generation(expected: u64, next: u64) -> Commit {
+    let mut app = plan::create(name(), version(1));
+    app.generation = version(next);
+    let state = StateChange::Update {
+        expected: version(expected),
+        app: Box::new(app),
+    };
+    Commit::new(&name(), state)
+}
+
+#[tokio::test]
+async fn settings_stay_until_a_commit_names_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("hoist.db");
+    let (store, _) = Store::open(&path).expect("a new store");
+    created(&store).await.expect("created");
+    let settings = |store: &Store| store.app(&name()).expect("the app").settings.clone();
+    assert_eq!(settings(&store), AppSettings::default());
+
+    let mut commit = at_generation(1, 2);
+    commit.settings = Some(masking("A"));
+    store.commit(commit, Timestamp(6)).await.expect("committed");
+    assert_eq!(settings(&store), masking("A"));
+    let other = at_generation(2, 3);
+    store.commit(other, Timestamp(7)).await.expect("committed");
+    assert_eq!(settings(&store), masking("A"));
+
+    let mut late = at_generation(2, 4);
+    late.settings = Some(masking("B"));
+    let refused = store.commit(late, Timestamp(8)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)));
+    assert_eq!(settings(&store), masking("A"));
+
+    let mut alone = Commit::new(&name(), StateChange::None);
+    alone.settings = Some(masking("C"));
+    store.commit(alone, Timestamp(9)).await.expect("committed");
+    drop(store);
+    let (store, _) = Store::open(&path).expect("the store again");
+    assert_eq!(settings(&store), masking("C"));
+    assert_eq!(
+        store.app(&name()).expect("the app").app.generation,
+        version(3)
+    );
+}
+
+#[tokio::test]
+async fn a_store_from_before_settings_is_read_and_copied() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("hoist.db");
+    let connection = Connection::open(&path).expect("a file");
+    for step in &schema::STEPS[..4] {
+        connection.execute_batch(step).expect("a step");
+    }
+    let state = rows::write_app(&plan::create(name(), version(1))).expect("a row");
+    connection
+        .execute("INSERT INTO apps VALUES ('shop', 5, ?1)", [state])
+        .and_then(|_| connection.pragma_update(None, "user_version", 4))
+        .expect("an older store");
+    drop(connection);
+
+    let copied = copy_store(&path, &dir.path().join("copy.db")).expect("copied");
+    assert_eq!(copied.apps, [name()]);
+    let connection = Connection::open(&path).expect("the file");
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("read");
+    assert_eq!(version, 4, "a copy leaves the store as it is");
+    drop(connection);
+
+    for file in ["hoist.db", "copy.db"] {
+        let (store, _) = Store::open(&dir.path().join(file)).expect("the store");
+        let entry = store.app(&name()).expect("the app");
+        assert_eq!(entry.settings, AppSettings::default());
+    }
+}
+
 #[tokio::test]
 async fn a_refused_commit_leaves_the_rest_of_its_group_alone() {
     let dir = tempfile::tempdir().expect("a directory");

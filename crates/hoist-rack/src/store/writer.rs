@@ -7,7 +7,7 @@ use hoist_core::model::{App, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{AppEntry, Commit, RackMeta, RackState, StateChange, StoreError, rows};
+use super::{AppEntry, AppSettings, Commit, RackMeta, RackState, StateChange, StoreError, rows};
 use crate::clock::wall;
 
 /// Commits that share one fsync at most.
@@ -184,35 +184,40 @@ fn change_state(
     state: &mut RackState,
 ) -> Result<(), StoreError> {
     let name = &commit.app;
-    let present = state.apps.get(name);
-    let at = |expected| match present {
-        Some(entry) if entry.app.generation == expected => Ok(entry.created),
+    let present = state.apps.get(name).cloned();
+    let at = |expected| match &present {
+        Some(entry) if entry.app.generation == expected => Ok(entry.clone()),
         _ => Err(StoreError::Conflict),
     };
+    let settings = |before: &AppSettings| commit.settings.as_ref().unwrap_or(before).clone();
+    let mut put = |entry: AppEntry| {
+        put_app(connection, &entry)?;
+        state.apps.insert(name.clone(), Arc::new(entry));
+        Ok(())
+    };
     match &commit.state {
-        // History of an app that is gone would belong to nobody.
-        StateChange::None if present.is_none() => return Err(StoreError::Conflict),
-        StateChange::None => {}
-        StateChange::Create(app) => {
-            if present.is_some() {
-                return Err(StoreError::Conflict);
-            }
-            let created = wall();
-            put_app(connection, app, created)?;
-            let entry = AppEntry {
-                app: App::clone(app),
-                created,
-            };
-            state.apps.insert(name.clone(), Arc::new(entry));
-        }
+        StateChange::None => match present {
+            // History of an app that is gone would belong to nobody.
+            None => Err(StoreError::Conflict),
+            Some(_) if commit.settings.is_none() => Ok(()),
+            Some(entry) => put(AppEntry {
+                settings: settings(&entry.settings),
+                ..AppEntry::clone(&entry)
+            }),
+        },
+        StateChange::Create(_) if present.is_some() => Err(StoreError::Conflict),
+        StateChange::Create(app) => put(AppEntry {
+            app: App::clone(app),
+            created: wall(),
+            settings: settings(&AppSettings::default()),
+        }),
         StateChange::Update { expected, app } => {
-            let created = at(*expected)?;
-            put_app(connection, app, created)?;
-            let entry = AppEntry {
+            let before = at(*expected)?;
+            put(AppEntry {
                 app: App::clone(app),
-                created,
-            };
-            state.apps.insert(name.clone(), Arc::new(entry));
+                created: before.created,
+                settings: settings(&before.settings),
+            })
         }
         StateChange::Delete { expected } => {
             at(*expected)?;
@@ -228,18 +233,23 @@ fn change_state(
                 .execute("DELETE FROM apps WHERE name = ?1", [name.as_str()])
                 .map_err(StoreError::sql("delete an app"))?;
             state.apps.remove(name);
+            Ok(())
         }
     }
-    Ok(())
 }
 
-fn put_app(connection: &Connection, app: &App, created: Timestamp) -> Result<(), StoreError> {
-    let text = rows::write_app(app)?;
+fn put_app(connection: &Connection, entry: &AppEntry) -> Result<(), StoreError> {
+    let AppEntry {
+        app,
+        created,
+        settings,
+    } = entry;
+    let (state, settings) = (rows::write_app(app)?, rows::write_settings(settings)?);
     connection
         .execute(
-            "INSERT INTO apps (name, created_ms, state) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET state = excluded.state",
-            params![app.name.as_str(), created.0 as i64, text],
+            "INSERT INTO apps (name, created_ms, state, settings) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (name) DO UPDATE SET state = excluded.state, settings = excluded.settings",
+            params![app.name.as_str(), created.0 as i64, state, settings],
         )
         .map_err(StoreError::sql("write an app"))?;
     Ok(())
@@ -301,20 +311,21 @@ pub(super) fn read_meta(connection: &Connection) -> Result<RackMeta, StoreError>
 
 pub(super) fn load(connection: &Connection) -> Result<RackState, StoreError> {
     let mut statement = connection
-        .prepare("SELECT created_ms, state FROM apps")
+        .prepare("SELECT created_ms, state, settings FROM apps")
         .map_err(StoreError::sql("read apps"))?;
     let texts = statement
         .query_map([], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+            let texts: (String, String) = (row.get(1)?, row.get(2)?);
+            Ok((row.get::<_, i64>(0)?, texts))
         })
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(StoreError::sql("read apps"))?;
     let mut state = RackState::default();
-    for (created, text) in texts {
-        let app = rows::read_app(&text)?;
+    for (created, (app, settings)) in texts {
         let entry = AppEntry {
+            app: rows::read_app(&app)?,
             created: Timestamp(created as u64),
-            app,
+            settings: rows::read_settings(&settings)?,
         };
         state.apps.insert(entry.app.name.clone(), Arc::new(entry));
     }

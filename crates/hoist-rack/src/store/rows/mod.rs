@@ -4,6 +4,7 @@ mod app;
 mod one_off;
 mod postdeploy;
 mod promotion;
+mod settings;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use super::{BuildRecord, BuildStatus, Event, PromotionRecord, ReleaseRecord, Sto
 
 pub(super) use app::{read_app, write_app};
 pub(super) use one_off::{ONE_OFF_COLUMNS, get_one_off, put_one_off};
+pub(super) use settings::{read_settings, write_settings};
 
 type SqlResult<T> = Result<T, rusqlite::Error>;
 
