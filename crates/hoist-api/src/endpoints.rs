@@ -142,6 +142,32 @@ operations! {
         errors: [AppNotFound, BuildNotFound],
         summary: "Streams a build's output from its start; ends with the build.",
     }
+    /// The archive holds the slug, the log and the manifest; no variables.
+    BuildExport("export_build", Get "/apps/{app}/builds/{build}/export", Deploy, Download, 200) {
+        path: BuildPath, query: Empty, body: Empty, reply: Empty,
+        errors: [AppNotFound, BuildNotFound, BuildNotComplete, TooLarge],
+        summary: "Takes a build away as an archive, for `import_build`.",
+    }
+    /// The archive is one of `export_build`. The build has a new id and makes a release, as one of a source does.
+    BuildImport("import_build", Post "/apps/{app}/builds/import", Deploy, Upload, 201) {
+        path: AppPath, query: Empty, body: Empty, reply: Build,
+        errors: [AppNotFound, AppDeleting, InvalidArchive, InvalidManifest, Unsupported, TooLarge, StorageFull],
+        summary: "Makes a build of one that was taken from another app or rack.",
+    }
+    /// The archive holds releases with their builds, sizes, limits and parameters; no history. Variables are sealed by the
+    /// passphrase, or left out.
+    AppExport("export_app", Post "/apps/{app}/export", Deploy, Download, 200) {
+        path: AppPath, query: Empty, body: AppExportRequest, reply: Empty,
+        errors: [AppNotFound, AppDeleting, NothingActive, BuildNotComplete, TooLarge],
+        summary: "Takes an app away as an archive, for `import_app`.",
+    }
+    /// The archive is one of `export_app`, before which an entry `passphrase` may come that opens its variables. Ids of
+    /// builds and releases are kept where they are free.
+    AppImport("import_app", Post "/imports", Admin, Upload, 201) {
+        path: Empty, query: AppImportQuery, body: Empty, reply: AppImported,
+        errors: [AppExists, HostTaken, InvalidName, InvalidEnv, InvalidArchive, WrongPassphrase, Conflict, Unsupported, TooLarge, StorageFull],
+        summary: "Makes an app of one that was taken from another rack; nothing of it runs yet.",
+    }
     ReleaseList("list_releases", Get "/apps/{app}/releases", Read, Json, 200) {
         path: AppPath, query: PageQuery, body: Empty, reply: List<Release>, errors: [AppNotFound],
         summary: "Lists the releases of an app, newest first.",
@@ -184,17 +210,26 @@ operations! {
         summary: "Streams what happens in a promotion from its start; ends with the promotion.",
     }
     PromotionCancel("cancel_promotion", Post "/apps/{app}/cancel", Deploy, Json, 202) {
-        path: AppPath, query: Empty, body: Empty, reply: Promotion, errors: [AppNotFound, NothingInFlight],
-        summary: "Ends the promotion in flight and goes back.",
+        path: AppPath, query: CancelQuery, body: Empty, reply: Promotion, errors: [AppNotFound, NothingInFlight],
+        summary: "Ends the promotion in flight, in whatever phase it is, and goes back; one that goes back already does so.",
     }
     EnvGet("get_env", Get "/apps/{app}/env", Read, Json, 200) {
-        path: AppPath, query: RevealQuery, body: Empty, reply: Env, errors: [AppNotFound],
-        summary: "The environment of the newest release.",
+        path: AppPath, query: EnvQuery, body: Empty, reply: Env, errors: [AppNotFound, ReleaseNotFound, NothingActive],
+        summary: "The environment that the next release starts from, or that of another one.",
     }
     EnvUpdate("update_env", Patch "/apps/{app}/env", Deploy, Json, 201) {
         path: AppPath, query: Empty, body: EnvUpdateRequest, reply: Release,
-        errors: [AppNotFound, AppDeleting, ReleaseNotFound, NothingActive, InvalidEnv, Conflict],
+        errors: [AppNotFound, AppDeleting, ReleaseNotFound, NothingActive, InvalidEnv, TooLarge, Conflict],
         summary: "Changes the environment: one new release, which is not promoted.",
+    }
+    EnvMaskGet("get_env_mask", Get "/apps/{app}/env/mask", Read, Json, 200) {
+        path: AppPath, query: Empty, body: Empty, reply: EnvMask, errors: [AppNotFound],
+        summary: "Names of variables whose values are shown only when asked for.",
+    }
+    EnvMaskUpdate("update_env_mask", Patch "/apps/{app}/env/mask", Deploy, Json, 200) {
+        path: AppPath, query: Empty, body: EnvMaskRequest, reply: EnvMask,
+        errors: [AppNotFound, AppDeleting, InvalidEnv],
+        summary: "Changes which variables are masked.",
     }
     ServiceList("list_services", Get "/apps/{app}/services", Read, Json, 200) {
         path: AppPath, query: Empty, body: Empty, reply: List<Service>, errors: [AppNotFound],
@@ -289,8 +324,9 @@ mod tests {
     #[test]
     fn looking_needs_no_more_than_read() {
         for operation in operations(&mut SchemaGenerator::default()) {
-            // A WebSocket begins as a look, and acts.
-            let looks = operation.method == Method::Get && operation.kind != Kind::Session;
+            // A WebSocket begins as a look, and acts; a build that is taken away is an app's whole code.
+            let more = matches!(operation.kind, Kind::Session | Kind::Download);
+            let looks = operation.method == Method::Get && !more;
             assert_eq!(looks, operation.scope == Scope::Read, "{}", operation.id);
         }
     }

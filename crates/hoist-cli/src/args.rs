@@ -195,11 +195,12 @@ pub(crate) struct SourceArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct FromArgs {
     /// Make the release from another one: active, newest, or R… [default: the active one with what is staged on it]
-    #[arg(long, value_name = "WHAT", value_parser = start)]
+    #[arg(long, alias = "release", value_name = "WHAT", value_parser = start)]
     pub(crate) from: Option<String>,
 }
 
-fn start(text: &str) -> Result<String, String> {
+/// Checks what a release is made from.
+pub(crate) fn start(text: &str) -> Result<String, String> {
     match text.parse::<Start>() {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("write active, newest, or a release, R…".to_owned()),

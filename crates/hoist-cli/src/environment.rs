@@ -26,6 +26,10 @@ pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
 
 /// The program that `hoist open` shows addresses with.
 pub const BROWSER: &str = "BROWSER";
+/// The editor of `hoist env edit`, before [`EDITOR`].
+pub const VISUAL: &str = "VISUAL";
+/// The editor of `hoist env edit`; `vi` without it.
+pub const EDITOR: &str = "EDITOR";
 /// Says that there is a display, as does [`WAYLAND_DISPLAY`].
 pub const DISPLAY: &str = "DISPLAY";
 /// Says that there is a display, as does [`DISPLAY`].
@@ -58,6 +62,8 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ),
     (TERM, "dumb: no colour, and nothing is drawn in place"),
     (BROWSER, "the program that hoist open shows addresses with"),
+    (VISUAL, "the editor of hoist env edit, before EDITOR"),
+    (EDITOR, "the editor of hoist env edit; vi without it"),
 ];
 
 /// The surroundings of one run, frozen. Tests make their own.
@@ -81,6 +87,8 @@ pub struct Environment {
     pub colour_forced: bool,
     /// [`BROWSER`].
     pub browser: Option<OsString>,
+    /// [`VISUAL`], or [`EDITOR`].
+    pub editor: Option<OsString>,
     /// Whether there is a display, by [`DISPLAY`] or [`WAYLAND_DISPLAY`].
     pub display: bool,
     /// Whether this is a session over SSH, by [`SSH_CONNECTION`].
@@ -129,6 +137,7 @@ impl Environment {
             plain: no_colour || dumb && !forced,
             colour_forced: forced && !no_colour,
             browser: variable(BROWSER),
+            editor: variable(VISUAL).or_else(|| variable(EDITOR)),
             display: variable(DISPLAY)
                 .or_else(|| variable(WAYLAND_DISPLAY))
                 .is_some(),

@@ -9,9 +9,9 @@ use hoist_api::endpoints::{
     ReleaseList,
 };
 use hoist_api::types::{
-    App, AppCreateRequest, AppPath, Build, BuildStatus, Empty, IfBusy, IncludedRelease, Outcome,
-    PageQuery, PassedOverRelease, Promotion, PromotionCreateRequest, PromotionPath, ReleaseDiff,
-    ReleaseDiffQuery, ReleasePath, RevealQuery, Unchanged,
+    App, AppCreateRequest, AppPath, Build, BuildStatus, Empty, EnvQuery, IfBusy, IncludedRelease,
+    Outcome, PageQuery, PassedOverRelease, Promotion, PromotionCreateRequest, PromotionPath,
+    ReleaseDiff, ReleaseDiffQuery, ReleasePath, RevealQuery, Unchanged,
 };
 use serde::Serialize;
 
@@ -199,7 +199,7 @@ impl Flow<'_, '_, '_> {
     /// The release that the next one would be made from. Says when there is a newer one.
     pub(crate) async fn next_release(&mut self) -> Result<String, CliError> {
         let newest = self.newest_release().await?;
-        let query = RevealQuery { reveal: false };
+        let query = EnvQuery::default();
         let env = self
             .client
             .call::<EnvGet>(&self.path(), &query, &Empty {})

@@ -124,6 +124,10 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "apps cancel",
+        &[("hoist apps cancel shop", "the same as `hoist cancel`")],
+    ),
+    (
         "apps delete",
         &[(
             "hoist apps delete shop --confirm shop",
@@ -242,9 +246,24 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("hoist env set A=1 B=2", "one new release, not live yet"),
             ("hoist env set A=1 --promote", "and live"),
+            ("hoist env set --file .env", "all of a file"),
+            (
+                "hoist env set --replace --file .env",
+                "and remove what is not in it",
+            ),
         ],
     ),
     ("env unset", &[("hoist env unset A B --promote", "")]),
+    (
+        "env edit",
+        &[("hoist env edit --promote", "in $VISUAL or $EDITOR")],
+    ),
+    ("env mask", &[("hoist env mask", "names that are masked")]),
+    (
+        "env mask set",
+        &[("hoist env mask set DATABASE_URL API_KEY", "")],
+    ),
+    ("env mask unset", &[("hoist env mask unset API_KEY", "")]),
     (
         "scale",
         &[

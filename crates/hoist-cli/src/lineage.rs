@@ -115,6 +115,7 @@ mod tests {
             parent: None,
             actor: "admin".to_owned(),
             env: None,
+            masked: Vec::new(),
             manifest: None,
             includes: vec![included("R1", "env add:FOO"), included("R2", "")],
             passed_over: vec![over("R3")],

@@ -1,9 +1,12 @@
 //! Why the rack refuses, for whom, and what helps. The one table that turns an error into an answer is here.
 
+use std::collections::BTreeSet;
+
 use hoist_api::error::{ErrorBody, ErrorCode};
+use hoist_core::describe::EnvChange;
 use hoist_core::detect::{DetectError, Tool};
 use hoist_core::id::{AppName, BuildId, InvalidId, ReleaseId, ServiceName, Version};
-use hoist_core::manifest::{InvalidEnv, ManifestError, MissingNames};
+use hoist_core::manifest::{InvalidEnv, ManifestError, MissingNames, nearest};
 use hoist_core::plan::CommandError;
 use hoist_engine::EngineError;
 
@@ -112,20 +115,56 @@ pub enum RackError {
     /// No promotion is in flight.
     #[error("no promotion of app `{0}` is in flight")]
     NothingInFlight(AppName),
+    /// Another promotion is in flight than the one that was named, or none.
+    #[error("promotion {number} of app `{app}` has ended")]
+    HasEnded {
+        /// The app.
+        app: AppName,
+        /// The promotion.
+        number: Version,
+    },
     /// No earlier release ever served.
     #[error("no release of app `{0}` served before the active one")]
     NothingToRollBackTo(AppName),
     /// The release was never built.
     #[error("release {0} has no build: only variables were set so far")]
     NotBuilt(ReleaseId),
-    /// The newest release is not what the caller thought.
-    #[error("the env changed meanwhile: {found} is newer than {expected}")]
+    /// Somebody else changed the variables since the caller saw them.
+    #[error(
+        "the variables of app `{app}` changed meanwhile ({change}{})",
+        .found.as_ref().map(|found| format!(", in {found}")).unwrap_or_default()
+    )]
     EnvMoved {
-        /// What the caller saw.
-        expected: String,
-        /// What is there.
-        found: String,
+        /// The app.
+        app: AppName,
+        /// The release that has them now.
+        found: Option<ReleaseId>,
+        /// How they differ from what the caller saw.
+        change: EnvChange,
     },
+    /// A variable to remove is not there.
+    #[error("`{name}` is not set in app `{app}`")]
+    NotSet {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        known: Vec<String>,
+    },
+    /// A name that is to be shown again is not masked.
+    #[error("`{name}` is not masked in app `{app}`")]
+    NotMasked {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        name: String,
+        /// What is masked.
+        known: BTreeSet<String>,
+    },
+    /// All variables are to be replaced by none.
+    #[error("there is nothing to replace the variables with")]
+    NothingLeft,
     /// The caller did not repeat the name.
     #[error("deleting app `{0}` needs its name again")]
     Unconfirmed(AppName),
@@ -251,7 +290,7 @@ impl RackError {
             Self::HostTaken { .. } => ErrorCode::HostTaken,
             Self::NoRelease(_) => ErrorCode::NoRelease,
             Self::NothingActive(_) => ErrorCode::NothingActive,
-            Self::NothingInFlight(_) => ErrorCode::NothingInFlight,
+            Self::NothingInFlight(_) | Self::HasEnded { .. } => ErrorCode::NothingInFlight,
             Self::NothingToRollBackTo(_) => ErrorCode::NothingToRollBackTo,
             Self::NotBuilt(_) | Self::NoSlug(_) => ErrorCode::BuildNotComplete,
             Self::EnvMoved { .. } => ErrorCode::Conflict,
@@ -266,7 +305,9 @@ impl RackError {
             Self::SourceIncomplete => ErrorCode::SourceIncomplete,
             Self::TooLarge { .. } | Self::EnvTooLarge { .. } => ErrorCode::TooLarge,
             Self::Unsupported(_) | Self::NoTool(_) => ErrorCode::Unsupported,
-            Self::Invalid(_) => ErrorCode::InvalidRequest,
+            Self::Invalid(_) | Self::NotSet { .. } | Self::NotMasked { .. } | Self::NothingLeft => {
+                ErrorCode::InvalidRequest
+            }
             Self::Command(error) => command_code(error),
             Self::Store(error) => store_code(error),
             Self::Engine(error) if error.retryable() => ErrorCode::Unavailable,
@@ -282,7 +323,12 @@ impl RackError {
         Some(match self {
             Self::NoApp(_) => "hoist apps".to_owned(),
             Self::NoBuild { app, .. } => format!("hoist builds -a {app}"),
-            Self::NoReleaseNamed { app, .. } => format!("hoist releases -a {app}"),
+            Self::NoReleaseNamed { app, .. } => {
+                format!("`hoist releases -a {app}` lists what is kept; older ones are collected")
+            }
+            Self::Store(StoreError::NoRelease(_)) => {
+                "`hoist releases` lists what is kept; older ones are collected".to_owned()
+            }
             Self::NoPromotion { app, .. } => format!("hoist promotions -a {app}"),
             Self::NoService { app, .. } => format!("hoist ps -a {app}"),
             Self::NoRelease(app) | Self::NothingActive(app) => format!("hoist deploy -a {app}"),
@@ -298,7 +344,29 @@ impl RackError {
             Self::TooManySessions { .. } | Self::TooManyOneOffs { .. } => {
                 "wait until one ends, or end one".to_owned()
             }
-            Self::EnvMoved { .. } => "hoist env, then set it again".to_owned(),
+            Self::EnvMoved { app, .. } => {
+                format!("look at them with `hoist env -a {app}`, then change them again")
+            }
+            Self::NotSet { app, name, known } => did_you_mean(
+                name,
+                known,
+                &format!("`hoist env -a {app}` lists what is set"),
+            ),
+            Self::NotMasked { app, name, known } => did_you_mean(
+                name,
+                known,
+                &format!("`hoist env mask -a {app}` lists what is masked"),
+            ),
+            Self::NothingLeft => {
+                "to remove variables name them: `hoist env unset NAME...`".to_owned()
+            }
+            Self::InvalidEnv(InvalidEnv::Name(_)) => "write NAME=value".to_owned(),
+            Self::InvalidEnv(InvalidEnv::Nul(_)) => {
+                "encode it, for example as base64, and decode it in the app".to_owned()
+            }
+            Self::InvalidEnv(InvalidEnv::TooLarge { .. }) => {
+                "keep large values in a file of the source or in a volume".to_owned()
+            }
             Self::EnvTooLarge { app, .. } => format!(
                 "keep large values in a file of the source, or `hoist env unset -a {app}` what is not needed"
             ),
@@ -349,6 +417,18 @@ impl RackError {
     }
 }
 
+/// The nearest of the names that there are, if any is near, and where to find them all.
+fn did_you_mean<'k>(
+    name: &str,
+    known: impl IntoIterator<Item = &'k String>,
+    otherwise: &str,
+) -> String {
+    match nearest(name, known.into_iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`? otherwise: {otherwise}"),
+        None => otherwise.to_owned(),
+    }
+}
+
 /// Names with commas between.
 fn listed(names: &[ServiceName]) -> String {
     let names: Vec<&str> = names.iter().map(ServiceName::as_str).collect();
@@ -377,6 +457,8 @@ fn store_code(error: &StoreError) -> ErrorCode {
         },
         StoreError::Unwritten { full: true, .. } => ErrorCode::StorageFull,
         StoreError::Conflict => ErrorCode::Conflict,
+        StoreError::NoRelease(_) => ErrorCode::ReleaseNotFound,
+        StoreError::NoBuild(_) => ErrorCode::BuildNotFound,
         StoreError::Closed => ErrorCode::Unavailable,
         StoreError::Newer { .. } | StoreError::Unreadable(_) | StoreError::Unwritten { .. } => {
             ErrorCode::Internal
@@ -404,7 +486,6 @@ fn command_code(error: &CommandError) -> ErrorCode {
             ErrorCode::Conflict
         }
         CommandError::AlreadyGoingBack
-        | CommandError::AlreadySwitched
         | CommandError::AlreadyStopped
         | CommandError::AlreadyRunning
         | CommandError::IsStopped => ErrorCode::Conflict,
@@ -418,7 +499,6 @@ fn command_hint(error: &CommandError) -> Option<String> {
         }
         CommandError::NeverDeployed => "hoist deploy".to_owned(),
         CommandError::UnknownService { .. } => "`hoist scale` shows the services".to_owned(),
-        CommandError::AlreadySwitched => "hoist releases rollback".to_owned(),
         CommandError::AlreadyStopped | CommandError::IsStopped => "hoist start".to_owned(),
         CommandError::AlreadyRunning => "`hoist restart` starts its processes anew".to_owned(),
         CommandError::NotStanding { .. } | CommandError::AlreadyRenewing { .. } => {

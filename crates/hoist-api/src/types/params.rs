@@ -59,12 +59,31 @@ pub struct PageQuery {
     pub before: Option<String>,
 }
 
+/// Which promotion is cancelled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelQuery {
+    /// Only this one, by its number; otherwise the one in flight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<String>,
+}
+
 /// Whether values of variables are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevealQuery {
     /// Show values; needs the scope `deploy`. Otherwise they are null.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reveal: bool,
+}
+
+/// Which environment, and whether its values are shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvQuery {
+    /// Show values; needs the scope `deploy`. Otherwise they are null.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reveal: bool,
+    /// Of which release: `active`, `newest` or a release; absent, the one that the next release is made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// What deleting an app must repeat and may add.

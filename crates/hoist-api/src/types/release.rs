@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Promotion;
+use super::params::is_false;
 use crate::time::Time;
 use crate::words::words;
 
@@ -31,6 +32,9 @@ pub struct Release {
     /// Variables; values are null unless revealed. Absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<BTreeMap<String, Option<String>>>,
+    /// Those of its variables whose values are not to be shown to who looks over a shoulder. Absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
     /// The manifest's text. Absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
@@ -135,13 +139,34 @@ words! {
     }
 }
 
-/// The environment of an app's newest release.
+/// The environment of a release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Env {
     /// The release; none before the first.
     pub release: Option<String>,
     /// Variables; values are null unless revealed.
     pub env: BTreeMap<String, Option<String>>,
+    /// Those of them whose values are not to be shown to who looks over a shoulder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
+}
+
+/// Names of variables whose values are not to be shown to who looks over a shoulder. They need not be set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvMask {
+    /// The names, sorted.
+    pub names: Vec<String>,
+}
+
+/// A change of the names that are masked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvMaskRequest {
+    /// Names to mask; masked ones are no error.
+    #[serde(default)]
+    pub set: Vec<String>,
+    /// Names not to mask any more; they must be masked.
+    #[serde(default)]
+    pub unset: Vec<String>,
 }
 
 /// A change of the environment: one new release.
@@ -150,10 +175,13 @@ pub struct EnvUpdateRequest {
     /// Variables to set.
     #[serde(default)]
     pub set: BTreeMap<String, String>,
-    /// Variables to remove; absent ones are no error.
+    /// Variables to remove; they must be there.
     #[serde(default)]
     pub unset: Vec<String>,
-    /// Refuse when this is not the newest release.
+    /// Remove every variable that is not in `set`, which must not be empty.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replace: bool,
+    /// Refuse when variables differ by now from those of this release; empty for those of an app without a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     /// What the new release is made from: `active`, `newest` or a release; absent, the newest that descends from the

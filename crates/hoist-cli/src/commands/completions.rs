@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Arg, Args, Command, ValueEnum};
 use hoist_api::client::Client;
 use hoist_api::endpoints::{AppList, BuildList, EnvGet, ProcessList, PromotionList, ReleaseList};
-use hoist_api::types::{AppPath, Empty, RevealQuery};
+use hoist_api::types::{AppPath, Empty, EnvQuery};
 
 use crate::args::{AppArgs, Globals};
 use crate::context::Context;
@@ -443,7 +443,7 @@ async fn ask(
                 .collect()
         }
         Names::Variables | Names::Assignments => {
-            let query = RevealQuery { reveal: false };
+            let query = EnvQuery::default();
             let env = client.call::<EnvGet>(&path, &query, &none).await.ok()?;
             let sign = if names == Names::Assignments { "=" } else { "" };
             bare(env.env.into_keys().collect(), sign)

@@ -258,7 +258,11 @@ fn fields(release: &Release) -> Table {
         table.extend(rows.map(|(line, label)| vec![label.into(), line.into()]));
     };
     let variables = release.env.iter().flatten();
-    let variables = variables.map(|(key, value)| super::env::assignment(key, value));
+    let variables = variables.flat_map(|(key, value)| {
+        let text = super::env::assignment(key, value.as_deref());
+        // A value of several lines goes on below.
+        text.split('\n').map(str::to_owned).collect::<Vec<_>>()
+    });
     add("Env", variables.collect());
     let includes = release.includes.iter();
     let includes =
@@ -326,6 +330,7 @@ mod tests {
             parent: None,
             actor: "admin".to_owned(),
             env: None,
+            masked: Vec::new(),
             manifest: None,
             includes: Vec::new(),
             passed_over: Vec::new(),

@@ -287,7 +287,7 @@ pub(super) const DOKKU_SCRIPTS: &[Key] = &[
 ];
 
 /// The known key that a mistyped one is nearest to, if any is near.
-pub(super) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const FAR: usize = 3;
     let lower = typed.to_ascii_lowercase();
     known

@@ -32,6 +32,7 @@ pub use env::{
     check_env_value, process_env, resolve_env,
 };
 pub use error::{ManifestError, Place, Warning};
+pub use keys::nearest;
 
 use crate::detect::Choice;
 use crate::id::ServiceName;

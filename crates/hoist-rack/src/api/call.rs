@@ -37,6 +37,14 @@ pub(super) struct Call<E: Endpoint> {
     pub(super) query: E::Query,
     pub(super) actor: Actor,
     pub(super) request_id: String,
+    scope: Scope,
+}
+
+impl<E: Endpoint> Call<E> {
+    /// Whether values of variables are shown: to who asks for them and may change them.
+    pub(super) fn reveals(&self, asked: bool) -> bool {
+        asked && self.scope >= Scope::Deploy
+    }
 }
 
 /// A call whose body is JSON, read.
@@ -227,6 +235,7 @@ async fn prepare<E: Endpoint>(
         query: query.0,
         actor: Actor(actor_word(scope).to_owned()),
         request_id,
+        scope,
     })
 }
 
