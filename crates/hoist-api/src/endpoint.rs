@@ -9,7 +9,7 @@ use crate::error::ErrorCode;
 pub const PREFIX: &str = "/v1";
 /// Answers 200 without a token as soon as the rack serves; the only path outside [`PREFIX`].
 pub const CHECK_PATH: &str = "/check";
-/// The media type of an upload: a plain tar archive.
+/// The media type of an upload or download: a plain tar archive.
 pub const ARCHIVE_TYPE: &str = "application/x-tar";
 /// The media type of a stream of server-sent events.
 pub const STREAM_TYPE: &str = "text/event-stream";
@@ -41,7 +41,7 @@ pub trait Endpoint: Send + Sync + 'static {
     type Query: Serialize + DeserializeOwned + JsonSchema + Send + Sync;
     /// The request's JSON; [`crate::types::Empty`] for none and for uploads.
     type Body: Serialize + DeserializeOwned + JsonSchema + Send + Sync;
-    /// The reply's JSON; of a stream, one item ([`crate::sse::Streamed`]).
+    /// The reply's JSON; of a stream, one item ([`crate::sse::Streamed`]); [`crate::types::Empty`] for downloads.
     type Reply: Serialize + DeserializeOwned + JsonSchema + Send + Sync;
 }
 
@@ -54,6 +54,8 @@ pub enum Kind {
     EventStream,
     /// The request is a tar archive, streamed; the reply is JSON.
     Upload,
+    /// The reply is a tar archive, streamed, which ends with an entry that says whether it is whole.
+    Download,
     /// The connection becomes a WebSocket; the reply is the JSON of its last message.
     Session,
 }

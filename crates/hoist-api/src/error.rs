@@ -81,6 +81,8 @@ words! {
         InvalidManifest = "invalid_manifest",
         /// The upload is not a tar archive, ends early, or holds entries that point outside.
         InvalidArchive = "invalid_archive",
+        /// The passphrase is missing, or does not open what it should.
+        WrongPassphrase = "wrong_passphrase",
         /// The destructive request does not repeat the name.
         ConfirmationRequired = "confirmation_required",
         /// The request is larger than the rack takes.
@@ -138,6 +140,7 @@ impl ErrorCode {
             | Self::InvalidEnv
             | Self::InvalidManifest
             | Self::InvalidArchive
+            | Self::WrongPassphrase
             | Self::Unsupported => 422,
             Self::TooManySessions => 429,
             Self::Internal | Self::Unknown => 500,

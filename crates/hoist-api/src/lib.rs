@@ -8,6 +8,7 @@ pub mod client;
 pub mod endpoint;
 pub mod endpoints;
 pub mod error;
+pub mod export;
 pub mod local;
 pub mod openapi;
 #[cfg(feature = "session")]

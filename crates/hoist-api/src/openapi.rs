@@ -53,7 +53,8 @@ pub struct Param {
 impl Operation {
     /// The declaration as a value; its types become schemas of `schemas`.
     pub fn of<E: Endpoint>(schemas: &mut SchemaGenerator) -> Self {
-        let has_body = E::KIND == Kind::Json && E::METHOD.has_body();
+        let takes_json = matches!(E::KIND, Kind::Json | Kind::Download);
+        let has_body = takes_json && E::METHOD.has_body();
         Self {
             id: E::ID,
             method: E::METHOD,
@@ -154,6 +155,7 @@ fn describe(operation: &Operation, error: &Schema) -> Value {
             "description": "The connection is a WebSocket now; this is its last message.",
             "x-last-message": { "schema": operation.reply },
         }),
+        Kind::Download => json!({ "description": "Success.", "content": archive() }),
         _ => {
             json!({ "description": "Success.", "content": { reply_type: { "schema": operation.reply } } })
         }
@@ -181,13 +183,15 @@ fn describe(operation: &Operation, error: &Schema) -> Value {
         "responses": responses,
     });
     if operation.kind == Kind::Upload {
-        let archive =
-            json!({ ARCHIVE_TYPE: { "schema": { "type": "string", "format": "binary" } } });
-        described["requestBody"] = json!({ "required": true, "content": archive });
+        described["requestBody"] = json!({ "required": true, "content": archive() });
     } else if let Some(body) = &operation.body {
         described["requestBody"] = json!({ "content": { "application/json": { "schema": body } } });
     }
     described
+}
+
+fn archive() -> Value {
+    json!({ ARCHIVE_TYPE: { "schema": { "type": "string", "format": "binary" } } })
 }
 
 fn parameter(param: &Param, place: &str) -> Value {

@@ -10,6 +10,7 @@ use hoist_core::manifest::{InvalidEnv, ManifestError, MissingNames, nearest};
 use hoist_core::plan::CommandError;
 use hoist_engine::EngineError;
 
+use crate::moving::MoveError;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
 
@@ -174,6 +175,9 @@ pub enum RackError {
     /// A variable cannot be passed to a process.
     #[error(transparent)]
     InvalidEnv(#[from] InvalidEnv),
+    /// An export cannot be made, or nothing be made of it.
+    #[error(transparent)]
+    Move(#[from] MoveError),
     /// The manifest does not hold.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -308,6 +312,7 @@ impl RackError {
             Self::Invalid(_) | Self::NotSet { .. } | Self::NotMasked { .. } | Self::NothingLeft => {
                 ErrorCode::InvalidRequest
             }
+            Self::Move(error) => move_code(error),
             Self::Command(error) => command_code(error),
             Self::Store(error) => store_code(error),
             Self::Engine(error) if error.retryable() => ErrorCode::Unavailable,
@@ -395,6 +400,7 @@ impl RackError {
                 "choose another address with --router, or find who has it with `ss -ltnp`"
                     .to_owned()
             }
+            Self::Move(error) => error.hint(),
             Self::Command(error) => return command_hint(error),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
                 "choose another address, or find who has it with `ss -ltnp`".to_owned()
@@ -472,6 +478,22 @@ pub(crate) fn is_full(error: &std::io::Error) -> bool {
         error.kind(),
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
     )
+}
+
+fn move_code(error: &MoveError) -> ErrorCode {
+    match error {
+        MoveError::Another { .. }
+        | MoveError::CutShort
+        | MoveError::Damaged(_)
+        | MoveError::Newer(_) => ErrorCode::InvalidArchive,
+        MoveError::Elsewhere { .. } => ErrorCode::Unsupported,
+        MoveError::PassphraseMissing | MoveError::PassphraseWrong => ErrorCode::WrongPassphrase,
+        MoveError::Incomplete { .. } | MoveError::NoSlug(_) | MoveError::NothingOf(_) => {
+            ErrorCode::BuildNotComplete
+        }
+        MoveError::TooMany => ErrorCode::TooLarge,
+        MoveError::VolumeTaken { .. } => ErrorCode::Conflict,
+    }
 }
 
 fn command_code(error: &CommandError) -> ErrorCode {

@@ -4,6 +4,7 @@
 //! `control` makes what was committed true. Nothing else talks to an engine or a router.
 
 pub mod api;
+mod archive;
 mod auth;
 pub mod backup;
 mod build;
@@ -15,6 +16,7 @@ mod error;
 mod janitor;
 mod layout;
 pub mod logs;
+pub mod moving;
 mod pulse;
 mod rack;
 mod releases;

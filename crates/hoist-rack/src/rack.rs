@@ -11,7 +11,7 @@ use std::time::Duration;
 use hoist_core::model::Timestamp;
 use hoist_engine::Engine;
 use hoist_router::control::RouterClient;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, RwLock, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Tokens;
@@ -76,6 +76,8 @@ pub struct Rack {
     pub(crate) runs: Runs,
     /// Held while a release is made from its base, so that two at once do not start from the same.
     pub(crate) env_changes: Mutex<()>,
+    /// Held for reading while slugs are streamed to a client: who removes slugs takes it, or leaves them for later.
+    pub(crate) exports: Arc<RwLock<()>>,
     pub(crate) build_turns: crate::build::Turns,
     /// Sessions, and builds that run: these are cut off at the end and marked failed at the next start.
     pub(crate) tasks: TaskTracker,
@@ -191,6 +193,7 @@ impl Rack {
             pulses: Arc::default(),
             runs,
             env_changes: Mutex::new(()),
+            exports: Arc::default(),
             build_turns: crate::build::Turns::default(),
             tasks: TaskTracker::new(),
             stop: watch::Sender::new(None),

@@ -89,9 +89,14 @@ impl Keyring {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self {
-            cipher: XChaCha20Poly1305::new(&Key::from(bytes)),
-        })
+        Ok(Self::of(bytes))
+    }
+
+    /// A key that is kept elsewhere.
+    pub(crate) fn of(key: [u8; 32]) -> Self {
+        Self {
+            cipher: XChaCha20Poly1305::new(&Key::from(key)),
+        }
     }
 
     /// Encrypts an environment for the store.

@@ -3,11 +3,13 @@
 //! A command makes a handful of requests to a rack on the same machine, so a pool would cost more than it saves. Runs
 //! on a single-threaded runtime.
 
+mod download;
 mod error;
 mod session;
 mod stream;
 mod target;
 
+pub use download::Download;
 pub use error::{CallError, Refusal};
 pub use session::SessionEnds;
 pub use stream::{EventStream, Next};
@@ -92,12 +94,7 @@ impl Client {
     ) -> Result<E::Reply, CallError> {
         const { assert!(matches!(E::KIND, Kind::Json)) };
         let uri = uri::<E>(path, query)?;
-        let (media_type, body) = if E::METHOD.has_body() {
-            let text = serde_json::to_vec(body).map_err(CallError::NotJson)?;
-            (Some("application/json"), full(text))
-        } else {
-            (None, empty())
-        };
+        let (media_type, body) = json_body::<E>(body)?;
         let limit = if E::METHOD == Method::Get {
             LOOK_LIMIT
         } else {
@@ -126,6 +123,27 @@ impl Client {
         self.reply(response).await
     }
 
+    /// Calls an operation that answers a tar archive.
+    pub async fn download<E: Endpoint>(
+        &self,
+        path: &E::Path,
+        query: &E::Query,
+        body: &E::Body,
+    ) -> Result<Download, CallError> {
+        const { assert!(matches!(E::KIND, Kind::Download)) };
+        let uri = uri::<E>(path, query)?;
+        let (media_type, body) = json_body::<E>(body)?;
+        let request = self.request(E::METHOD, &uri, media_type, body)?;
+        let response = self.send(request, LOOK_LIMIT).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        if media_type_of(&response) != ARCHIVE_TYPE {
+            return Err(self.protocol("answered something else than an archive", None));
+        }
+        Ok(Download::new(response.into_body(), self.url()))
+    }
+
     /// Opens a stream; the result is its items up to the end.
     pub async fn stream<E, T, End>(
         &self,
@@ -146,12 +164,7 @@ impl Client {
         if !response.status().is_success() {
             return Err(self.refusal(response).await);
         }
-        let media_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        if !media_type.starts_with(STREAM_TYPE) {
+        if !media_type_of(&response).starts_with(STREAM_TYPE) {
             return Err(self.protocol("answered something else than a stream", None));
         }
         Ok(EventStream::new(response.into_body(), self.url()))
@@ -298,6 +311,23 @@ impl Body for UploadBody {
             })
         })
     }
+}
+
+/// The JSON of a request, where its method carries one.
+fn json_body<E: Endpoint>(
+    body: &E::Body,
+) -> Result<(Option<&'static str>, RequestBody), CallError> {
+    if !E::METHOD.has_body() {
+        return Ok((None, empty()));
+    }
+    let text = serde_json::to_vec(body).map_err(CallError::NotJson)?;
+    Ok((Some("application/json"), full(text)))
+}
+
+fn media_type_of(response: &Response<Incoming>) -> &str {
+    let value = response.headers().get(CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok());
+    text.unwrap_or_default()
 }
 
 fn empty() -> RequestBody {

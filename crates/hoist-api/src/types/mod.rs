@@ -2,6 +2,7 @@
 
 mod app;
 mod build;
+mod export;
 mod params;
 mod process;
 mod promotion;
@@ -12,6 +13,7 @@ mod source;
 
 pub use app::*;
 pub use build::*;
+pub use export::*;
 pub use params::*;
 pub use process::*;
 pub use promotion::*;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use hoist_api::endpoints as e;
 use hoist_api::sse::Streamed;
 use hoist_api::time::Time;
@@ -54,7 +55,7 @@ async fn create(call: Call<e::BuildCreate>, mut body: Body) -> Result<Response, 
         .layout
         .scratch()
         .join(format!("{}.tar", call.request_id));
-    if let Err(error) = receive(&mut body, &archive).await {
+    if let Err(error) = receive(Bytes::new(), &mut body, &archive, UPLOAD_BYTES_MAX).await {
         let _ = std::fs::remove_file(&archive);
         drain(body).await;
         return Err(error);
@@ -78,20 +79,26 @@ async fn create(call: Call<e::BuildCreate>, mut body: Body) -> Result<Response, 
     ))
 }
 
-/// Writes an upload to disk as it comes.
-async fn receive(body: &mut Body, path: &Path) -> Result<(), RackError> {
+/// Writes an upload to disk as it comes, after what was read of it already.
+pub(super) async fn receive(
+    front: Bytes,
+    body: &mut Body,
+    path: &Path,
+    bytes_max: u64,
+) -> Result<(), RackError> {
     let doing = "keep the upload";
     let mut file = File::create(path).await.map_err(RackError::io(doing))?;
-    let mut bytes = 0;
+    let mut bytes = front.len() as u64;
+    file.write_all(&front).await.map_err(RackError::io(doing))?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| RackError::Archive("it ends early".to_owned()))?;
         let Ok(piece) = frame.into_data() else {
             continue;
         };
         bytes += piece.len() as u64;
-        if bytes > UPLOAD_BYTES_MAX {
+        if bytes > bytes_max {
             return Err(RackError::TooLarge {
-                limit_bytes: UPLOAD_BYTES_MAX,
+                limit_bytes: bytes_max,
             });
         }
         file.write_all(&piece).await.map_err(RackError::io(doing))?;

@@ -5,6 +5,7 @@ mod builds;
 mod call;
 mod command_output;
 mod env;
+mod moving;
 mod planned;
 mod processes;
 mod promotions;
@@ -36,6 +37,7 @@ pub fn router(rack: Arc<Rack>) -> Router {
     let router = racks::mount(router);
     let router = apps::mount(router);
     let router = builds::mount(router);
+    let router = moving::mount(router);
     let router = sources::mount(router);
     let router = releases::mount(router);
     let router = promotions::mount(router);

@@ -10,14 +10,16 @@ mod seal;
 mod stage;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hoist_core::id::AppName;
 
+use crate::archive::ArchiveError;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
 
 pub use read::{KeyChoice, restore};
+pub(crate) use seal::{EXPORT_KEY, SealedKey};
 pub(crate) use stage::sweep;
 pub use write::backup;
 
@@ -120,6 +122,18 @@ impl BackupError {
     fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
+    }
+
+    /// What the archive said, of a file.
+    fn of(path: &Path) -> impl FnOnce(ArchiveError) -> Self {
+        let path = path.to_owned();
+        move |error| match error {
+            ArchiveError::Another(_) => Self::NotABackup(path),
+            ArchiveError::CutShort => Self::CutShort(path),
+            ArchiveError::Damaged(what) => Self::Damaged { path, what },
+            ArchiveError::Newer(version) => Self::Newer { path, version },
+            ArchiveError::Io { doing, source } => Self::Io { doing, source },
+        }
     }
 
     /// One thing to do about it.

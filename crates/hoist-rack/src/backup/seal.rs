@@ -1,4 +1,4 @@
-//! The rack's key behind a passphrase: Argon2id makes a key of it, XChaCha20-Poly1305 seals with that.
+//! A key behind a passphrase: Argon2id makes a key of it, XChaCha20-Poly1305 seals with that.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -15,12 +15,16 @@ const PASSES: u32 = 3;
 /// What a file may ask of the machine that reads it, in KiB.
 const MEMORY_KIB_MAX: u32 = 1 << 20;
 const PASSES_MAX: u32 = 32;
-/// Authenticated with the key, so that it means nothing elsewhere.
-const PURPOSE: &[u8] = b"hoist backup key 1";
+/// What a sealed key is for: authenticated with it, so that it means nothing elsewhere.
+pub(crate) type Purpose = &'static [u8];
+/// The key of a rack, in a backup.
+pub(crate) const BACKUP_KEY: Purpose = b"hoist backup key 1";
+/// The key of environments in an export.
+pub(crate) const EXPORT_KEY: Purpose = b"hoist export key 1";
 
 /// A sealed key, with what opens it apart from the passphrase.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct SealedKey {
+pub(crate) struct SealedKey {
     kdf: String,
     memory_kib: u32,
     passes: u32,
@@ -30,14 +34,18 @@ pub(super) struct SealedKey {
 }
 
 impl SealedKey {
-    pub(super) fn seal(key: &[u8; 32], passphrase: &Passphrase) -> Result<Self, SecretError> {
+    pub(crate) fn seal(
+        key: &[u8; 32],
+        passphrase: &Passphrase,
+        purpose: Purpose,
+    ) -> Result<Self, SecretError> {
         let (mut salt, mut nonce) = ([0; 16], [0; 24]);
         getrandom::fill(&mut salt).map_err(|_| SecretError::Random)?;
         getrandom::fill(&mut nonce).map_err(|_| SecretError::Random)?;
         let cipher = cipher(passphrase, &salt, MEMORY_KIB, PASSES).ok_or(SecretError::Sealed)?;
         let payload = Payload {
             msg: key,
-            aad: PURPOSE,
+            aad: purpose,
         };
         let sealed = cipher
             .encrypt(&XNonce::from(nonce), payload)
@@ -53,7 +61,7 @@ impl SealedKey {
     }
 
     /// None for a wrong passphrase, or a key that is damaged.
-    pub(super) fn open(&self, passphrase: &Passphrase) -> Option<[u8; 32]> {
+    pub(crate) fn open(&self, passphrase: &Passphrase, purpose: Purpose) -> Option<[u8; 32]> {
         let affordable = self.memory_kib <= MEMORY_KIB_MAX && self.passes <= PASSES_MAX;
         if self.kdf != "argon2id" || !affordable {
             return None;
@@ -61,7 +69,7 @@ impl SealedKey {
         let cipher = cipher(passphrase, &self.salt, self.memory_kib, self.passes)?;
         let payload = Payload {
             msg: &self.sealed,
-            aad: PURPOSE,
+            aad: purpose,
         };
         let opened = cipher.decrypt(&XNonce::from(self.nonce), payload).ok()?;
         opened.try_into().ok()

@@ -1,12 +1,12 @@
 //! Where a rack is put together before it is moved to its place: a directory beside it, locked by who fills it. What a restore
 //! left that was killed is not locked any more, and goes.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
+use crate::archive::remove_tree;
 
 /// A directory that goes unless it is moved to its place.
 pub(super) struct Stage {
@@ -44,7 +44,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = remove(&self.path);
+        let _ = remove_tree(&self.path);
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn sweep(data_dir: &Path) {
         let path = entry.path();
         if File::open(&path).is_ok_and(|left| left.try_lock().is_ok()) {
             tracing::info!(path = %path.display(), "removing what a restore left");
-            let _ = remove(&path);
+            let _ = remove_tree(&path);
         }
     }
 }
@@ -75,23 +75,11 @@ fn prefix(data_dir: &Path) -> String {
     format!(".{name}.restore-")
 }
 
-/// Removes a tree, directories that forbid it included.
-fn remove(path: &Path) -> io::Result<()> {
-    let mut open = vec![path.to_owned()];
-    while let Some(dir) = open.pop() {
-        fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                open.push(entry.path());
-            }
-        }
-    }
-    fs::remove_dir_all(path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -25,7 +25,7 @@ impl Rack {
     }
 
     /// An app `a.b` would share hosts with service `a` of an app `b`.
-    fn refuse_taken_name(&self, name: &AppName) -> Result<(), RackError> {
+    pub(super) fn refuse_taken_name(&self, name: &AppName) -> Result<(), RackError> {
         let host = format!("{name}.{}", self.options.domain);
         if let Some((host, owner)) = self
             .controller

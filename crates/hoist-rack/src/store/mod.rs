@@ -5,6 +5,7 @@
 
 mod copy;
 mod history;
+mod moving;
 mod records;
 mod rows;
 mod schema;
@@ -22,6 +23,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use copy::{Copied, begin_epoch, copy_store};
+pub(crate) use moving::{Taken, WholeApp};
 pub use records::*;
 pub use settings::AppSettings;
 
