@@ -232,6 +232,18 @@ pub struct WorkloadId {
     pub attempt: Version,
 }
 
+impl WorkloadId {
+    /// The least of all that an app's workloads may be named: in an ordered map they begin there.
+    pub fn least_of(app: &AppName) -> Self {
+        Self {
+            app: app.clone(),
+            // Names begin with a letter, and this is the first of them.
+            service: ServiceName("A".to_owned()),
+            attempt: Version::default(),
+        }
+    }
+}
+
 impl fmt::Display for WorkloadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.app, self.service, self.attempt)
@@ -248,4 +260,42 @@ pub struct SlotId {
     pub workload: WorkloadId,
     /// Which of its processes.
     pub slot: Slot,
+}
+
+impl SlotId {
+    /// The least of all that an app's slots may be named: see [`WorkloadId::least_of`].
+    pub fn least_of(app: &AppName) -> Self {
+        Self {
+            workload: WorkloadId::least_of(app),
+            slot: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn workloads_of_an_app_begin_at_the_least_and_end_before_another_apps(
+            app in "[a-c][a-c.-]{0,2}[a-c]",
+            other in "[a-c][a-c.-]{0,2}[a-c]",
+            service in "[A-Za-z][A-Za-z0-9_-]{0,3}",
+        ) {
+            let (Ok(app), Ok(other)) = (app.parse::<AppName>(), other.parse::<AppName>()) else {
+                return Ok(());
+            };
+            let of = |app: &AppName| WorkloadId {
+                app: app.clone(),
+                service: service.parse().expect("a name"),
+                attempt: Version::default(),
+            };
+            prop_assert!(WorkloadId::least_of(&app) <= of(&app));
+            let before = SlotId { workload: of(&other), slot: 0 } < SlotId::least_of(&app);
+            prop_assert_eq!(before, other < app);
+        }
+    }
 }

@@ -59,7 +59,7 @@ async fn rollback(
         .await?;
     let entry = call.rack.app(&app)?;
     Ok(wire::Rollback {
-        release: call.rack.release_view(&entry, &begun.release).await?,
+        release: call.rack.release_view(&entry, &begun.release.listed(None)),
         promotion: call.rack.promotion_view(&begun.promotion),
         changes: begun.changes.map(diff_view),
     })

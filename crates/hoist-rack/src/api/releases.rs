@@ -9,9 +9,12 @@ use hoist_core::id::{AppName, ReleaseId};
 use hoist_core::lineage::Start;
 
 use super::call::{JsonCall, json, parse, start};
-use super::views::{diff_view, masked};
+use super::views::{diff_view, masked_of, shown};
 use crate::error::RackError;
 use crate::rack::Rack;
+
+/// Releases in one answer: as many as the command line asks for.
+const RELEASES_MAX: u32 = 1_000;
 
 pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     let router = json::<e::ReleaseList, _, _>(router, list);
@@ -49,7 +52,7 @@ async fn list(
 ) -> Result<wire::List<wire::Release>, RackError> {
     let app: AppName = parse(&call.path.app)?;
     let entry = call.rack.app(&app)?;
-    let limit = call.query.limit.unwrap_or(20).clamp(1, 500);
+    let limit = call.query.limit.unwrap_or(20).clamp(1, RELEASES_MAX);
     let before = call
         .query
         .before
@@ -59,12 +62,12 @@ async fn list(
     let records = call
         .rack
         .store
-        .releases(&app, before.as_ref(), limit)
+        .listed_releases(&app, before.as_ref(), limit)
         .await?;
-    let mut items = Vec::with_capacity(records.len());
-    for record in &records {
-        items.push(call.rack.release_view(&entry, record).await?);
-    }
+    let items = records.iter();
+    let items = items
+        .map(|record| call.rack.release_view(&entry, record))
+        .collect();
     let next = (records.len() == limit as usize)
         .then(|| records.last())
         .flatten();
@@ -79,7 +82,9 @@ async fn get(JsonCall { call, .. }: JsonCall<e::ReleaseGet>) -> Result<wire::Rel
     let record = call.rack.release(&app, &id).await?;
     let entry = call.rack.app(&app)?;
     let mut view = call.rack.new_release_view(&entry, &record).await?;
-    view.env = Some(masked(call.rack.releases.env(&record)?, call.query.reveal));
+    let env = call.rack.releases.env(&record)?;
+    view.masked = masked_of(&env, &entry.settings.masked);
+    view.env = Some(shown(env, call.reveals(call.query.reveal)));
     let promotions = call.rack.store.promotions_of(&id).await?;
     view.promotions = promotions
         .iter()

@@ -15,7 +15,9 @@ use crate::control;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::secrets::Env;
-use crate::store::{AppEntry, BuildRecord, BuildStatus, Event, PromotionRecord, ReleaseRecord};
+use crate::store::{
+    AppEntry, BuildRecord, BuildStatus, Event, ListedRelease, PromotionRecord, ReleaseRecord,
+};
 
 pub(super) fn time(at: Timestamp) -> Time {
     Time(at.0)
@@ -141,27 +143,24 @@ impl Rack {
         names.into_iter().map(view).collect()
     }
 
-    pub(super) async fn release_view(
-        &self,
-        entry: &AppEntry,
-        record: &ReleaseRecord,
-    ) -> Result<wire::Release, RackError> {
-        let status = self.release_status(entry, &record.id).await?;
-        Ok(wire::Release {
-            id: record.id.to_string(),
-            app: record.app.to_string(),
+    pub(super) fn release_view(&self, entry: &AppEntry, release: &ListedRelease) -> wire::Release {
+        let status = self.release_status(entry, release);
+        wire::Release {
+            id: release.id.to_string(),
+            app: release.app.to_string(),
             status: status.map(|word| wire::ReleaseStatus::from_word(&word)),
-            build: record.build.as_ref().map(ToString::to_string),
-            created: time(record.created),
-            description: record.description.clone(),
-            parent: record.parent.as_ref().map(ToString::to_string),
-            actor: record.actor.clone(),
+            build: release.build.as_ref().map(ToString::to_string),
+            created: time(release.created),
+            description: release.description.clone(),
+            parent: release.parent.as_ref().map(ToString::to_string),
+            actor: release.actor.clone(),
             env: None,
+            masked: Vec::new(),
             manifest: None,
             includes: Vec::new(),
             passed_over: Vec::new(),
             promotions: Vec::new(),
-        })
+        }
     }
 
     /// The same with what is in it and not active yet, and what was passed over for it.
@@ -171,6 +170,7 @@ impl Rack {
         record: &ReleaseRecord,
     ) -> Result<wire::Release, RackError> {
         let (includes, passed_over) = self.told(entry, &record.id).await?;
+        let outcome = self.store.last_outcome(&record.id).await?;
         let included = |beside: Beside| wire::IncludedRelease {
             release: beside.id.to_string(),
             description: beside.description,
@@ -178,7 +178,7 @@ impl Rack {
         Ok(wire::Release {
             includes: includes.into_iter().map(included).collect(),
             passed_over: passed_over.into_iter().map(passed_over_view).collect(),
-            ..self.release_view(entry, record).await?
+            ..self.release_view(entry, &record.listed(outcome))
         })
     }
 
@@ -333,14 +333,26 @@ pub(super) fn build_view(record: &BuildRecord) -> wire::Build {
 }
 
 /// Names, and values only for who asked to see them.
-pub(super) fn env_view(release: Option<ReleaseId>, env: Env, reveal: bool) -> wire::Env {
+pub(super) fn env_view(
+    release: Option<ReleaseId>,
+    env: Env,
+    masked: &BTreeSet<String>,
+    reveal: bool,
+) -> wire::Env {
     wire::Env {
         release: release.map(|id| id.to_string()),
-        env: masked(env, reveal),
+        masked: masked_of(&env, masked),
+        env: shown(env, reveal),
     }
 }
 
-pub(super) fn masked(env: Env, reveal: bool) -> BTreeMap<String, Option<String>> {
+/// Those variables that are masked.
+pub(super) fn masked_of(env: &Env, masked: &BTreeSet<String>) -> Vec<String> {
+    let masked = masked.iter().filter(|name| env.contains_key(*name));
+    masked.cloned().collect()
+}
+
+pub(super) fn shown(env: Env, reveal: bool) -> BTreeMap<String, Option<String>> {
     env.into_iter()
         .map(|(name, value)| (name, reveal.then_some(value)))
         .collect()

@@ -1,5 +1,7 @@
 //! Looking at releases and builds, comparing releases, and composing them.
 
+use std::collections::BTreeMap;
+
 use hoist_core::describe::{self, EnvChange};
 use hoist_core::id::{AppName, BuildId, ReleaseId};
 use hoist_core::lineage::{self, Flaw, Start};
@@ -9,7 +11,7 @@ use crate::clock::wall;
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::releases::new_release_id;
-use crate::store::{AppEntry, BuildRecord, Commit, ReleaseRecord, StateChange};
+use crate::store::{AppEntry, BuildRecord, Commit, ListedRelease, ReleaseRecord, StateChange};
 
 /// A release that is told of beside another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,10 +152,9 @@ impl Rack {
         let active = entry.app.serving.as_ref().map(|serving| &serving.release);
         let newer = self.store.kin_after(app, active).await?;
         let told = lineage::told(release, &newer, active);
-        let mut includes = Vec::with_capacity(told.includes.len());
-        for id in told.includes {
-            includes.push(self.beside(app, id, None).await?);
-        }
+        let descriptions = self.descriptions(app, &told.includes).await?;
+        let includes = told.includes.into_iter();
+        let includes = includes.map(|id| beside(&descriptions, id, None)).collect();
         Ok((includes, self.passed_over(app, told.passed_over).await?))
     }
 
@@ -163,6 +164,8 @@ impl Rack {
         app: &AppName,
         flaws: Vec<(ReleaseId, Flaw)>,
     ) -> Result<Vec<Beside>, RackError> {
+        let ids: Vec<_> = flaws.iter().map(|(id, _)| id.clone()).collect();
+        let descriptions = self.descriptions(app, &ids).await?;
         let mut passed_over = Vec::with_capacity(flaws.len());
         for (id, flaw) in flaws {
             let reason = match flaw {
@@ -170,23 +173,22 @@ impl Rack {
                 Flaw::Under(under) => format!("it is built on {under}, which never became active"),
                 Flaw::Aside => "it does not descend from the active release".to_owned(),
             };
-            passed_over.push(self.beside(app, id, Some(reason)).await?);
+            passed_over.push(beside(&descriptions, id, Some(reason)));
         }
         Ok(passed_over)
     }
 
-    async fn beside(
+    /// What releases changed, read at once: what is staged may be much.
+    async fn descriptions(
         &self,
         app: &AppName,
-        id: ReleaseId,
-        reason: Option<String>,
-    ) -> Result<Beside, RackError> {
-        let record = self.release(app, &id).await?;
-        Ok(Beside {
-            id,
-            description: record.description,
-            reason,
-        })
+        releases: &[ReleaseId],
+    ) -> Result<BTreeMap<ReleaseId, String>, RackError> {
+        if releases.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let found = self.store.descriptions(app, releases).await?;
+        Ok(found.into_iter().collect())
     }
 
     /// How a promotion of a release went wrong, in a sentence.
@@ -204,28 +206,30 @@ impl Rack {
     }
 
     /// The STATUS of a release: `active`, `promoting`, how its last promotion failed, or nothing.
-    pub async fn release_status(
-        &self,
-        entry: &AppEntry,
-        release: &ReleaseId,
-    ) -> Result<Option<String>, RackError> {
+    pub fn release_status(&self, entry: &AppEntry, release: &ListedRelease) -> Option<String> {
         let app = &entry.app;
-        if app
-            .promotion
-            .as_ref()
-            .is_some_and(|promotion| promotion.target == *release)
-        {
-            return Ok(Some("promoting".to_owned()));
+        let promotion = app.promotion.as_ref();
+        if promotion.is_some_and(|promotion| promotion.target == release.id) {
+            return Some("promoting".to_owned());
         }
-        if app
-            .serving
-            .as_ref()
-            .is_some_and(|serving| serving.release == *release)
-        {
-            return Ok(Some("active".to_owned()));
+        let serving = app.serving.as_ref();
+        if serving.is_some_and(|serving| serving.release == release.id) {
+            return Some("active".to_owned());
         }
-        let last = self.store.last_promotion(release).await?;
-        let outcome = last.and_then(|promotion| promotion.outcome);
-        Ok(outcome.filter(|outcome| outcome != "succeeded"))
+        let outcome = release.outcome.as_ref();
+        outcome.filter(|outcome| *outcome != "succeeded").cloned()
+    }
+}
+
+/// A release to be told of. One that went meanwhile has nothing to tell but its name.
+fn beside(
+    descriptions: &BTreeMap<ReleaseId, String>,
+    id: ReleaseId,
+    reason: Option<String>,
+) -> Beside {
+    Beside {
+        description: descriptions.get(&id).cloned().unwrap_or_default(),
+        id,
+        reason,
     }
 }

@@ -332,13 +332,9 @@ impl Controller {
                 }
             }
         }
-        let named = |id: &_| {
-            state
-                .apps
-                .values()
-                .any(|entry| entry.app.releases.contains_key(id))
-        };
-        self.releases.retain(named);
+        let apps = state.apps.values();
+        let named: HashSet<_> = apps.flat_map(|entry| entry.app.releases.keys()).collect();
+        self.releases.retain(|id| named.contains(id));
     }
 
     /// Every running process whose readiness anybody may ask for.
@@ -448,15 +444,15 @@ impl Controller {
         router: &RouterLook,
         fresh: Version,
     ) -> Observation {
-        let workloads = engine.workloads.iter().filter(|(id, _)| id.app == *app);
-        let routed = router
-            .routed
-            .iter()
-            .filter(|slot| slot.workload.app == *app);
-        let in_flight = router
-            .in_flight
-            .iter()
-            .filter(|(slot, _)| slot.workload.app == *app);
+        // A thousand apps are each looked at in each pass: none may search what all of them have.
+        let first = WorkloadId::least_of(app);
+        let workloads = engine.workloads.range(&first..);
+        let workloads = workloads.take_while(|(id, _)| id.app == *app);
+        let first = SlotId::least_of(app);
+        let routed = router.routed.range(&first..);
+        let routed = routed.take_while(|slot| slot.workload.app == *app);
+        let in_flight = router.in_flight.range(&first..);
+        let in_flight = in_flight.take_while(|(slot, _)| slot.workload.app == *app);
         Observation {
             engine: EngineLook {
                 look: engine.look,

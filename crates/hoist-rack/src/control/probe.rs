@@ -4,7 +4,7 @@
 //! interval of its health check, or at once when the control loop needs a fresh answer. Whether a process lives is a
 //! question of its own, asked from ready on; what follows from the answer is the planner's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -98,7 +98,7 @@ pub struct Prober {
     engine: Arc<dyn Engine>,
     sequence: Arc<Sequence>,
     wake: Arc<Notify>,
-    watched: Mutex<HashMap<SlotId, Watched>>,
+    watched: Mutex<BTreeMap<SlotId, Watched>>,
 }
 
 struct Watched {
@@ -128,7 +128,7 @@ impl Prober {
             engine,
             sequence,
             wake,
-            watched: Mutex::new(HashMap::new()),
+            watched: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -168,10 +168,9 @@ impl Prober {
     /// Asks all processes of an app again now.
     pub fn refresh(&self, app: &AppName) {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        for (slot, entry) in watched.iter() {
-            if slot.workload.app == *app {
-                entry.refresh.notify_one();
-            }
+        let own = watched.range(SlotId::least_of(app)..);
+        for (_, entry) in own.take_while(|(slot, _)| slot.workload.app == *app) {
+            entry.refresh.notify_one();
         }
     }
 
@@ -188,12 +187,14 @@ impl Prober {
             let process = seen
                 .get(&slot.workload)
                 .and_then(|slots| slots.get(&slot.slot));
-            slot.workload.app == *app && process.is_some_and(|process| process.life() == entry.life)
+            process.is_some_and(|process| process.life() == entry.life)
         };
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let mut look = fresh;
         let (mut slots, mut dead) = (BTreeMap::new(), BTreeMap::new());
-        for (slot, entry) in watched.iter().filter(|(slot, entry)| alive(slot, entry)) {
+        let own = watched.range(SlotId::least_of(app)..);
+        let own = own.take_while(|(slot, _)| slot.workload.app == *app);
+        for (slot, entry) in own.filter(|(slot, entry)| alive(slot, entry)) {
             if let Some(answer) = &entry.answer {
                 look = look.min(answer.look);
                 slots.insert(slot.clone(), answer.probe.clone());

@@ -7,10 +7,14 @@ use hoist_core::lineage::Kin;
 use rusqlite::{OptionalExtension, Params, Row};
 
 use super::rows::{
-    BUILD_COLUMNS, EVENT_COLUMNS, ONE_OFF_COLUMNS, PROMOTION_COLUMNS, RELEASE_COLUMNS, get_build,
-    get_event, get_kin, get_one_off, get_promotion, get_release,
+    BUILD_COLUMNS, EVENT_COLUMNS, LISTED_COLUMNS, ONE_OFF_COLUMNS, PROMOTION_COLUMNS,
+    RELEASE_COLUMNS, get_build, get_description, get_event, get_kin, get_listed, get_one_off,
+    get_promotion, get_release, get_served,
 };
-use super::{BuildRecord, Event, OneOffRecord, PromotionRecord, ReleaseRecord, Store, StoreError};
+use super::{
+    BuildRecord, Event, ListedRelease, OneOffRecord, PromotionRecord, ReleaseRecord, ServedRecord,
+    Store, StoreError,
+};
 
 type Read<T> = fn(&Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error>;
 
@@ -107,25 +111,75 @@ impl Store {
         self.list(sql, params, get_release).await
     }
 
+    /// An app's releases as a list shows them, newest first, before `before` when that is given.
+    pub async fn listed_releases(
+        self: &Arc<Self>,
+        app: &AppName,
+        before: Option<&ReleaseId>,
+        limit: u32,
+    ) -> Result<Vec<ListedRelease>, StoreError> {
+        // No environment: it is most of a release, and none of a list.
+        let sql = format!(
+            "SELECT {LISTED_COLUMNS}, (
+                 SELECT outcome FROM promotions WHERE promotions.release = releases.id
+                 ORDER BY epoch DESC, number DESC LIMIT 1
+             ) FROM releases WHERE app = ?1
+             AND position < coalesce((SELECT position FROM releases WHERE id = ?2), 9223372036854775807)
+             ORDER BY position DESC LIMIT ?3"
+        );
+        let before = before.map(|id| id.as_str().to_owned());
+        let params = (app.as_str().to_owned(), before, limit);
+        self.list(sql, params, get_listed).await
+    }
+
+    /// What releases of an app changed.
+    pub async fn descriptions(
+        self: &Arc<Self>,
+        app: &AppName,
+        releases: &[ReleaseId],
+    ) -> Result<Vec<(ReleaseId, String)>, StoreError> {
+        let sql = "SELECT id, description FROM releases
+                   WHERE app = ?1 AND id IN (SELECT value FROM json_each(?2))";
+        let ids: Vec<_> = releases.iter().map(ReleaseId::as_str).collect();
+        let ids = serde_json::json!(ids).to_string();
+        let params = [app.as_str().to_owned(), ids];
+        self.list(sql.to_owned(), params, get_description).await
+    }
+
     /// Where the releases that an app made after `active` stand, newest first; without an active one the newest alone.
     pub async fn kin_after(
         self: &Arc<Self>,
         app: &AppName,
         active: Option<&ReleaseId>,
     ) -> Result<Vec<Kin>, StoreError> {
-        /// More changes than anybody stages.
-        const STAGED_MAX: u32 = 1_000;
-        let sql = "SELECT id, parent, EXISTS (
-                       SELECT 1 FROM promotions WHERE promotions.release = releases.id
+        // Promotions that went wrong are few, whatever is staged: they are found once, not for each release.
+        let sql = "SELECT id, parent, id IN (
+                       SELECT release FROM promotions WHERE app = ?1
                        AND outcome IS NOT NULL AND outcome <> 'succeeded'
                    )
                    FROM releases WHERE app = ?1
                    AND position > coalesce((SELECT position FROM releases WHERE id = ?2), -1)
                    ORDER BY position DESC LIMIT ?3";
-        let limit = active.map_or(1, |_| STAGED_MAX);
+        // All of them: a way down that is cut short would leave behind what is staged.
+        let limit = active.map_or(1, |_| -1);
         let active = active.map(|id| id.as_str().to_owned());
         let params = (app.as_str().to_owned(), active, limit);
         self.list(sql.to_owned(), params, get_kin).await
+    }
+
+    /// The last `limit` promotions of an app that succeeded, newest first: the release that each made active, the one that
+    /// it is a copy of when it was made to go back, and what was asked for.
+    pub async fn served(
+        self: &Arc<Self>,
+        app: &AppName,
+        limit: u32,
+    ) -> Result<Vec<ServedRecord>, StoreError> {
+        let sql = "SELECT release, rollback_of, kind FROM promotions
+                   JOIN releases ON releases.id = promotions.release
+                   WHERE promotions.app = ?1 AND outcome = 'succeeded'
+                   ORDER BY epoch DESC, number DESC LIMIT ?2";
+        self.list(sql.to_owned(), (app.as_str().to_owned(), limit), get_served)
+            .await
     }
 
     /// A promotion of an app.
@@ -163,17 +217,16 @@ impl Store {
         .await
     }
 
-    /// The last promotion of a release.
-    pub async fn last_promotion(
+    /// How the last promotion of a release ended; none when there was none, or that has not ended.
+    pub async fn last_outcome(
         self: &Arc<Self>,
         release: &ReleaseId,
-    ) -> Result<Option<PromotionRecord>, StoreError> {
-        let sql = format!(
-            "SELECT {PROMOTION_COLUMNS} FROM promotions WHERE release = ?1
-             ORDER BY epoch DESC, number DESC LIMIT 1"
-        );
-        self.one(sql, [release.as_str().to_owned()], get_promotion)
-            .await
+    ) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT outcome FROM promotions WHERE release = ?1
+                   ORDER BY epoch DESC, number DESC LIMIT 1";
+        let params = [release.as_str().to_owned()];
+        let found = self.one(sql.to_owned(), params, |row| Ok(Ok(row.get(0)?)));
+        Ok(found.await?.flatten())
     }
 
     /// The promotions of a release, newest first.

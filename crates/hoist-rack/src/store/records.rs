@@ -90,6 +90,52 @@ pub struct ReleaseRecord {
     pub rollback_of: Option<ReleaseId>,
 }
 
+impl ReleaseRecord {
+    /// The release as lists show it, with how its last promotion ended.
+    pub fn listed(&self, outcome: Option<String>) -> ListedRelease {
+        ListedRelease {
+            id: self.id.clone(),
+            app: self.app.clone(),
+            build: self.build.clone(),
+            parent: self.parent.clone(),
+            created: self.created,
+            description: self.description.clone(),
+            actor: self.actor.clone(),
+            outcome,
+        }
+    }
+}
+
+/// A release as lists show it: without its environment, with what became of it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedRelease {
+    /// Its id.
+    pub id: ReleaseId,
+    /// Its app.
+    pub app: AppName,
+    /// Its build; none while only variables were set.
+    pub build: Option<BuildId>,
+    /// The release it was made from.
+    pub parent: Option<ReleaseId>,
+    /// When, on the wall clock.
+    pub created: Timestamp,
+    /// What changed: names only, never values.
+    pub description: String,
+    /// Who made it.
+    pub actor: String,
+    /// How its last promotion ended; none when there was none, or that has not ended.
+    pub outcome: Option<String>,
+}
+
+/// A promotion that made a release active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedRecord {
+    /// The release; of a copy that was made to go back, what it is a copy of.
+    pub release: ReleaseId,
+    /// What was asked for: see [`PromotionRecord::kind`].
+    pub kind: String,
+}
+
 /// One attempt to make a release live, kept for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromotionRecord {

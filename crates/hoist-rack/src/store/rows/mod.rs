@@ -9,11 +9,15 @@ mod settings;
 use std::collections::BTreeMap;
 
 use hoist_core::detect::Runtime;
+use hoist_core::id::ReleaseId;
 use hoist_core::lineage::Kin;
 use hoist_core::model::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::{BuildRecord, BuildStatus, Event, PromotionRecord, ReleaseRecord, StoreError};
+use super::{
+    BuildRecord, BuildStatus, Event, ListedRelease, PromotionRecord, ReleaseRecord, ServedRecord,
+    StoreError,
+};
 
 pub(super) use app::{read_app, write_app};
 pub(super) use one_off::{ONE_OFF_COLUMNS, get_one_off, put_one_off};
@@ -174,6 +178,42 @@ pub(super) fn get_release(row: &Row<'_>) -> SqlResult<Result<ReleaseRecord, Stor
             rollback_of: rollback_of.as_deref().map(parse).transpose()?,
         })
     })())
+}
+
+pub(super) const LISTED_COLUMNS: &str = "id, app, build, parent, created_ms, description, actor";
+
+/// [`LISTED_COLUMNS`] and the outcome of its last promotion.
+pub(super) fn get_listed(row: &Row<'_>) -> SqlResult<Result<ListedRelease, StoreError>> {
+    let (id, app): (String, String) = (row.get(0)?, row.get(1)?);
+    let (build, parent): (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
+    let rest = (time(row.get(4)?), row.get(5)?, row.get(6)?, row.get(7)?);
+    Ok((|| {
+        let (created, description, actor, outcome) = rest;
+        Ok(ListedRelease {
+            id: parse(&id)?,
+            app: parse(&app)?,
+            build: build.as_deref().map(parse).transpose()?,
+            parent: parent.as_deref().map(parse).transpose()?,
+            created,
+            description,
+            actor,
+            outcome,
+        })
+    })())
+}
+
+/// A release and what it changed.
+pub(super) fn get_description(row: &Row<'_>) -> SqlResult<Result<(ReleaseId, String), StoreError>> {
+    let (id, description): (String, String) = (row.get(0)?, row.get(1)?);
+    Ok(parse(&id).map(|id| (id, description)))
+}
+
+/// A release, what it is a copy of, and the kind of its promotion.
+pub(super) fn get_served(row: &Row<'_>) -> SqlResult<Result<ServedRecord, StoreError>> {
+    let (release, copied): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+    let kind = row.get(2)?;
+    let release = copied.unwrap_or(release);
+    Ok(parse(&release).map(|release| ServedRecord { release, kind }))
 }
 
 pub(super) fn get_kin(row: &Row<'_>) -> SqlResult<Result<Kin, StoreError>> {
