@@ -11,6 +11,7 @@ use hoist_core::plan::Transition;
 
 use crate::engine::{Death, Engine, exists, stays};
 use crate::planner::Planner;
+use crate::promises::Broken;
 use crate::router::Router;
 use crate::scripts::ScriptChecks;
 
@@ -44,6 +45,13 @@ pub struct Checks {
 impl Checks {
     pub fn fail(&mut self, promise: &str, what: String) {
         self.broken.get_or_insert(format!("{promise}: {what}"));
+    }
+
+    /// Takes note of a promise about releases.
+    pub fn hold(&mut self, broken: Broken) {
+        if let Some((promise, what)) = broken {
+            self.fail(promise, what);
+        }
     }
 
     pub fn count(&mut self, what: &'static str) {
@@ -222,6 +230,11 @@ impl Checks {
                 ),
             );
         }
+    }
+
+    /// From now on processes of an app may fail that served before.
+    pub fn mourn(&mut self, app: &AppName) {
+        self.mourning.insert(app.clone());
     }
 
     pub fn death(&mut self, death: &Death) {

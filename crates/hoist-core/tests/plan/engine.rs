@@ -87,7 +87,7 @@ pub struct Engine {
     /// The newest command about each workload: older ones are void.
     order: BTreeMap<WorkloadId, u64>,
     pub behaviours: BTreeMap<(ReleaseId, ServiceName), Behaviour>,
-    pub unrouted: Vec<(ReleaseId, ServiceName)>,
+    pub unrouted: BTreeSet<(ReleaseId, ServiceName)>,
     pub memory_bytes: BTreeMap<(ReleaseId, ServiceName), u64>,
     pub memory_total_bytes: u64,
     /// Restarts that were asked for and have not arrived: the rack knows of them.

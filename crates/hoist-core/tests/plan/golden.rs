@@ -1,8 +1,10 @@
 //! Stories with their transcripts: `stories/NAME.story` is what happens, `stories/NAME.told` all that the planner made
 //! of it. `UPDATE_GOLDEN=1` writes the transcripts anew; they are reviewed as text.
 //!
-//! A story's lines: `release A web*2=good:500 worker=exits:1 +command` (or `+command-fails`, `+script`, `+script-fails`), `promote A`, `rollback A`, `restart [SERVICE]`,
-//! `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `limit SERVICE=MB`, `give-back SERVICE`, `renew SERVICE.N`,
+//! A story's lines: `release A web*2=good:500 worker=exits:1 +command` (or `+command-fails`, `+script`, `+script-fails`), which
+//! stands on nothing, `build A web=good:500`, which is made on the base, as `env B K=1 [from active|newest|A]` and `env B K=` are;
+//! `create-from C A B` (the build of A, the variables of B), `releases`,
+//! `promote [A [within MS]]`, `limit-of-promotions MS`, `no rack for MS`, `rollback [A]`, `restart [SERVICE]`, `start A`, `cancel`, `supersede`, `scale SERVICE=N`, `limit SERVICE=MB`, `give-back SERVICE`, `renew SERVICE.N`,
 //! `behave A SERVICE=BEHAVIOUR`, `stop`, `delete`, `memory N` (in MB, as `web^40`),
 //! `requests N`, `answered`, `rack dies MS`, `router dies`, `run MS`, `rest`.
 
@@ -10,14 +12,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId};
-use hoist_core::model::{Cancel, Fingerprint, Millis, PromotionKind, Release, Service};
-use hoist_core::plan;
+use hoist_core::lineage::{self, Start};
+use hoist_core::model::{Cancel, Fingerprint, Millis, PromotionKind, Service};
+use hoist_core::plan::{self, PromoteOptions};
 
 use crate::engine::Behaviour;
+use crate::faults::Faults;
 use crate::planner::Planner;
+use crate::records::{Build, Change};
 use crate::users::{self, KINDS};
 use crate::words;
-use crate::world::{Faults, World};
+use crate::world::World;
 
 /// A moment of a story.
 const TICK_MS: u64 = 100;
@@ -27,7 +32,8 @@ const EPOCH: u32 = 77_777;
 struct Story {
     world: World,
     app: AppName,
-    releases: BTreeMap<String, Release>,
+    releases: BTreeMap<String, ReleaseId>,
+    copies: u8,
     told: Vec<String>,
 }
 
@@ -72,13 +78,12 @@ fn tell(text: &str) -> String {
     (world.router.quiet, world.router.sticky) = (true, false);
     world.checks.prompt = true;
     let at = world.draw();
-    world
-        .apps
-        .insert(app.clone(), plan::create(app.clone(), at));
+    world.found(plan::create(app.clone(), at), false);
     let mut story = Story {
         world,
         app,
         releases: BTreeMap::new(),
+        copies: 0,
         told: Vec::new(),
     };
     for line in text.lines() {
@@ -121,7 +126,7 @@ impl Story {
         match words.as_slice() {
             [] => {}
             ["#", ..] => {}
-            ["release", name, rest @ ..] => self.release(name, rest),
+            ["release", name, rest @ ..] => drop(self.release(name, rest, Start::Newest)),
             ["run", ms] => self.run(number(ms)),
             ["rest"] => self.rest(),
             ["memory", megabytes] => self.world.engine.memory_total_bytes = number(megabytes) << 20,
@@ -134,11 +139,15 @@ impl Story {
                 }
             }
             ["answered"] => self.world.router.in_flight.clear(),
-            ["behave", name, change] => {
-                let (name_of, behaviour) = change.split_once('=').expect("SERVICE=BEHAVIOUR");
-                let key = (self.releases[*name].id.clone(), service(name_of));
-                let behaviours = &mut self.world.engine.behaviours;
-                behaviours.insert(key, behaviour_of(behaviour));
+            ["behave", name, change] => self.behave(name, change),
+            ["limit-of-promotions", ms] => {
+                let app = self.world.apps.get_mut(&self.app).expect("an app");
+                app.promotion_limit = Millis(number(ms));
+            }
+            // No rack ran, or the clock of the machine was set: for the next one it is that much later.
+            ["no", "rack", "for", ms] => {
+                self.world.kill_controller(0);
+                self.world.now += number(ms);
             }
             ["rack", "dies", ms] => self.world.kill_controller(number(ms)),
             ["router", "dies"] => {
@@ -157,8 +166,34 @@ impl Story {
         let app = self.app.clone();
         let before = self.world.history.len();
         match words {
+            ["build", name, rest @ ..] => {
+                let made = self.release(name, rest, Start::Base);
+                self.tell(&made);
+            }
+            ["env", name, change, rest @ ..] => self.env(name, change, rest),
+            ["create-from", name, built, env] => {
+                let (built, env) = (self.releases[*built].clone(), self.releases[*env].clone());
+                self.call(name, false);
+                self.world.compose(&app, &built, &env);
+            }
+            ["releases"] => self.list(),
+            ["promote"] => {
+                if let Some(base) = self.world.base(&app, &Start::Base) {
+                    users::promote(&mut self.world, &app, &base, PromotionKind::Promote);
+                }
+            }
             ["promote", name] => self.promote(name, PromotionKind::Promote, None),
-            ["rollback", name] => self.promote(name, PromotionKind::Rollback, None),
+            ["promote", name, "within", ms] => {
+                let limit = Some(Millis(number(ms)));
+                let options = PromoteOptions { limit, only: None };
+                self.begin(name, PromotionKind::Promote, options);
+            }
+            ["rollback"] => {
+                if let Some(source) = self.world.last_good(&app) {
+                    self.go_back(&source);
+                }
+            }
+            ["rollback", name] => self.go_back(&self.releases[*name].clone()),
             ["start", name] => self.promote(name, PromotionKind::Start, None),
             ["restart", name] => self.promote(name, PromotionKind::Restart, None),
             ["restart", name, only] => {
@@ -200,12 +235,88 @@ impl Story {
     }
 
     fn promote(&mut self, name: &str, kind: PromotionKind, only: Option<ServiceName>) {
-        let target = self
-            .releases
-            .get(name)
-            .cloned()
-            .expect("a release of the story");
-        users::begin(&mut self.world, &self.app.clone(), target, kind, only);
+        self.begin(name, kind, PromoteOptions { limit: None, only });
+    }
+
+    fn begin(&mut self, name: &str, kind: PromotionKind, options: PromoteOptions) {
+        let id = self.releases.get(name).expect("a release of the story");
+        let record = self.world.records[&self.app].find(id);
+        let target = record.expect("a record of it").release.clone();
+        users::begin(&mut self.world, &self.app.clone(), target, kind, options);
+    }
+
+    /// Promotes a copy: the first is called Z, the next Y.
+    fn go_back(&mut self, source: &ReleaseId) {
+        let app = self.app.clone();
+        let letter = char::from(b'Z' - self.copies);
+        let id = format!("{}{letter}S", &source.as_str()[..9]);
+        let id: ReleaseId = id.parse().expect("a release id");
+        self.releases.insert(letter.to_string(), id.clone());
+        self.world.called = Some(id);
+        self.copies += 1;
+        if let Some(copy) = self.world.copy(&app, source) {
+            users::promote(&mut self.world, &app, &copy, PromotionKind::Rollback);
+        }
+    }
+
+    /// What processes of a release do from now on, and those of all that is made of its build later.
+    fn behave(&mut self, name: &str, change: &str) {
+        let (of, behaviour) = change.split_once('=').expect("SERVICE=BEHAVIOUR");
+        let (of, behaviour) = (service(of), behaviour_of(behaviour));
+        let id = self.releases[name].clone();
+        let records = self.world.records.get_mut(&self.app).expect("records");
+        let number = records.find(&id).expect("a record").content.build;
+        let mut builds = records.builds.iter_mut();
+        let build = builds.find(|build| Some(build.number) == number);
+        let services = &mut build.expect("its build").services;
+        services.get_mut(&of).expect("a service of it").1 = behaviour;
+        self.world.engine.behaviours.insert((id, of), behaviour);
+        // Nothing can be promised of what served and does not come up again.
+        self.world.checks.mourn(&self.app);
+    }
+
+    /// Names the next release.
+    fn call(&mut self, name: &str, fails: bool) -> ReleaseId {
+        let last = if fails { 'F' } else { 'S' };
+        let id = format!("R{}{last}", name.repeat(9));
+        let id: ReleaseId = id.parse().expect("a release id");
+        self.releases.insert(name.to_owned(), id.clone());
+        self.world.called = Some(id.clone());
+        id
+    }
+
+    fn env(&mut self, name: &str, change: &str, rest: &[&str]) {
+        let start = match rest {
+            [] => Start::Base,
+            ["from", "active"] => Start::Active,
+            ["from", "newest"] => Start::Newest,
+            ["from", name] => Start::Release(self.releases[*name].clone()),
+            other => panic!("a story cannot say {other:?}"),
+        };
+        let (key, value) = change.split_once('=').expect("K=N");
+        let key = key.chars().next().expect("a name");
+        let change = match value {
+            "" => Change::Unset(key),
+            value => Change::Set(key, number(value) as u32),
+        };
+        self.call(name, false);
+        if let Some(made) = self.world.change(&self.app.clone(), &start, &change) {
+            self.tell(&made);
+        }
+    }
+
+    /// What is told of a release beside itself.
+    fn tell(&mut self, made: &ReleaseId) {
+        let active = self.world.active(&self.app);
+        let newer = self.world.records[&self.app].kin_after(active.as_ref());
+        let told = lineage::told(made, &newer, active.as_ref());
+        self.world.history.extend(words::told(&told));
+    }
+
+    fn list(&mut self) {
+        let records = self.world.records.get(&self.app).expect("records");
+        let app = self.world.apps.get(&self.app).expect("an app");
+        self.world.history.extend(words::releases(records, app));
     }
 
     fn run(&mut self, ms: u64) {
@@ -235,62 +346,54 @@ impl Story {
         self.world.history.extend(words::app(&app));
     }
 
-    fn release(&mut self, name: &str, words: &[&str]) {
-        let fails = words.contains(&"+command-fails");
-        let last = if fails { 'F' } else { 'S' };
-        let id: ReleaseId = format!("R{}{last}", name.repeat(9))
-            .parse()
-            .expect("a release id");
+    fn release(&mut self, name: &str, words: &[&str], start: Start) -> ReleaseId {
+        let command_fails = words.contains(&"+command-fails");
+        let id = self.call(name, command_fails);
+        let number = id.as_str().as_bytes()[1];
         let mut services = BTreeMap::new();
         for word in words.iter().filter(|word| !word.starts_with('+')) {
-            let (head, behaviour) = word.split_once('=').expect("SERVICE=BEHAVIOUR");
-            let (head, memory) = head.split_once('^').unwrap_or((head, "0"));
-            let (name, count) = head.split_once('*').unwrap_or((head, "1"));
-            let kind = KINDS
-                .iter()
-                .find(|kind| kind.name == name)
-                .expect("a service that is known");
-            let key = (id.clone(), service(name));
-            self.world
-                .engine
-                .behaviours
-                .insert(key.clone(), behaviour_of(behaviour));
-            self.world
-                .engine
-                .memory_bytes
-                .insert(key.clone(), number(memory) << 20);
-            if !kind.routed {
-                self.world.engine.unrouted.push(key.clone());
-            }
-            let of = Service {
-                routed: kind.routed,
-                strategy: kind.strategy,
-                start_limit: Millis(20_000),
-                drain_limit: Millis(10_000),
-                count: number(count) as u16,
-                memory_bytes: number(memory) << 20,
-                fingerprint: Fingerprint([id.as_str().as_bytes()[1]; 32]),
-            };
-            services.insert(key.1, of);
+            let (name, of, behaviour) = service_words(word, number);
+            services.insert(name, (of, behaviour));
         }
-        let build = "BAAAAAAAAAA".parse().expect("a build id");
         let script_fails = words.contains(&"+script-fails");
-        if script_fails {
-            self.world.engine.scripts_fail.insert(id.clone());
+        let build = Build {
+            number: number.into(),
+            services,
+            has_release_command: command_fails || words.contains(&"+command"),
+            command_fails,
+            has_postdeploy: script_fails || words.contains(&"+script"),
+            script_fails,
+        };
+        let (app, change) = (self.app.clone(), Change::Build(build.number));
+        let records = self.world.records.get_mut(&app).expect("records");
+        records.builds.push(build);
+        match start {
+            Start::Newest => self.world.declare(&app, &change),
+            start => drop(self.world.change(&app, &start, &change)),
         }
-        let has_postdeploy = script_fails || words.contains(&"+script");
-        let has_release_command = fails || words.contains(&"+command");
-        self.releases.insert(
-            name.to_owned(),
-            Release {
-                id,
-                build,
-                has_release_command,
-                has_postdeploy,
-                services,
-            },
-        );
+        id
     }
+}
+
+/// A service as a story writes it: `web*2^40=good:500`.
+fn service_words(word: &str, number_of_build: u8) -> (ServiceName, Service, Behaviour) {
+    let (head, behaviour) = word.split_once('=').expect("SERVICE=BEHAVIOUR");
+    let (head, memory) = head.split_once('^').unwrap_or((head, "0"));
+    let (name, count) = head.split_once('*').unwrap_or((head, "1"));
+    let kind = KINDS.iter().find(|kind| kind.name == name);
+    let kind = kind.expect("a service that is known");
+    let mut fingerprint = [0; 32];
+    fingerprint[0] = number_of_build;
+    let of = Service {
+        routed: kind.routed,
+        strategy: kind.strategy,
+        start_limit: Millis(20_000),
+        drain_limit: Millis(10_000),
+        count: number(count) as u16,
+        memory_bytes: number(memory) << 20,
+        fingerprint: Fingerprint(fingerprint),
+    };
+    (service(name), of, behaviour_of(behaviour))
 }
 
 fn behaviour_of(text: &str) -> Behaviour {

@@ -7,10 +7,14 @@
 
 mod checks;
 mod commands;
+mod deploys;
 mod engine;
+mod faults;
 mod golden;
 mod planner;
+mod promises;
 mod random;
+mod records;
 mod rest;
 mod router;
 mod scripts;
@@ -22,9 +26,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use faults::Faults;
 use planner::{Defect, Planner};
 use random::Random;
-use world::{Faults, World};
+use world::World;
 
 /// Moments with users and faults, and the most that follow without.
 const BUSY_TICKS: u32 = 350;
@@ -37,37 +42,9 @@ struct Told {
     outcomes: BTreeMap<&'static str, u32>,
 }
 
-/// Each seed draws its own mix of faults: some worlds have none of a kind, some have much.
-fn faults(random: &mut Random) -> Faults {
-    let mut some = |most: u64| {
-        if random.permille(400) {
-            0
-        } else {
-            random.below(most)
-        }
-    };
-    Faults {
-        lose: some(300),
-        delay: some(500),
-        repeat: some(200),
-        process_dies: some(20),
-        router_dies: some(10),
-        controller_dies: some(40),
-        commit_refused: some(200),
-        look_skipped: some(500),
-        look_late: some(500),
-        probe_misses: some(200),
-        probe_flakes: if random.permille(800) {
-            0
-        } else {
-            random.below(100)
-        },
-    }
-}
-
 fn tell(seed: u64, defect: Option<Defect>) -> Told {
     let mut random = Random::new(seed ^ 0xF00D);
-    let mut faults = faults(&mut random);
+    let mut faults = faults::draw(&mut random);
     let mortal = random.permille(500);
     if !mortal {
         faults.process_dies = 0;
@@ -111,6 +88,9 @@ fn tell(seed: u64, defect: Option<Defect>) -> Told {
     }
     if let Some(why) = restless {
         world.checks.fail("P5", why);
+    }
+    if world.promises.staged > 0 {
+        world.checks.count("promoted on what was staged");
     }
     Told {
         broken: world.checks.broken,
@@ -192,8 +172,17 @@ fn promises_hold_under_faults() {
         "resized",
         "resize failed",
     ];
+    let of_releases = [
+        "promoted on what was staged",
+        "passed over",
+        "chosen base",
+        "composed",
+        "rollback succeeded",
+        "rollback failed",
+    ];
     for kind in kinds
         .into_iter()
+        .chain(of_releases)
         .chain(["stopped", "deleted", "replacing", "router changed"])
         .chain([
             "renewed",
@@ -315,4 +304,44 @@ fn p10_a_flake_that_counts_as_deafness_is_caught() {
 #[test]
 fn p9_a_flake_that_counts_as_a_death_is_caught() {
     caught(Defect::FlakeIsDeath, "P9");
+}
+
+#[test]
+fn r1_building_on_a_failure_is_caught() {
+    caught(Defect::BuildsOnFailures, "R1");
+}
+
+#[test]
+fn r1_building_above_a_failure_is_caught() {
+    caught(Defect::BuildsAboveFailures, "R1");
+}
+
+#[test]
+fn r2_a_staged_change_that_is_left_behind_is_caught() {
+    caught(Defect::LeavesStagedBehind, "R2");
+}
+
+#[test]
+fn r3_going_to_the_release_before_is_caught() {
+    caught(Defect::GoesToTheOneBefore, "R3");
+}
+
+#[test]
+fn r3_going_to_and_fro_is_caught() {
+    caught(Defect::GoesToAndFro, "R3");
+}
+
+#[test]
+fn r4_a_success_that_was_none_is_caught() {
+    caught(Defect::RecordsSuccess, "R4");
+}
+
+#[test]
+fn r5_a_parent_that_was_not_there_is_caught() {
+    caught(Defect::NamesItsOwnParent, "R5");
+}
+
+#[test]
+fn r6_a_rollback_that_keeps_what_runs_is_caught() {
+    caught(Defect::KeepsWhatDiffers, "R6");
 }

@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hoist_core::id::{ServiceName, Version};
+use hoist_core::history::Served;
+use hoist_core::id::{ReleaseId, ServiceName, Version};
+use hoist_core::lineage::{self, Kin};
 use hoist_core::model::{
-    App, Observation, Outcome, Phase, Postdeploy, PostdeployStage, Probe, ProcessState, Reason,
-    RenewalStage, RouteTarget, Timestamp,
+    App, Observation, Outcome, Phase, Planned, Postdeploy, PostdeployStage, Probe, ProcessState,
+    PromotionKind, Reason, Release, RenewalStage, RouteTarget, Timestamp,
 };
-use hoist_core::plan::{self, Action, Transition, Verdict};
+use hoist_core::plan::{self, Action, CommandError, PromoteOptions, Transition, Verdict};
+
+use crate::records::Records;
 
 /// One planted defect per promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,22 @@ pub enum Defect {
     FlakeIsDeath,
     /// P10: a probe that failed once counts as a failed liveness check.
     FlakeIsDeafness,
+    /// R1: what failed is built on like anything else.
+    BuildsOnFailures,
+    /// R1: what stands on a failure is built on, as long as it did not fail itself.
+    BuildsAboveFailures,
+    /// R2: the next release is made from the active one, whatever is staged.
+    LeavesStagedBehind,
+    /// R3: a rollback goes to the release made before the active one.
+    GoesToTheOneBefore,
+    /// R3: a rollback goes to what served last and is not active.
+    GoesToAndFro,
+    /// R4: what was superseded is recorded as if it had succeeded.
+    RecordsSuccess,
+    /// R5: a copy is recorded as made from itself.
+    NamesItsOwnParent,
+    /// R6: a rollback keeps what runs, whatever it is.
+    KeepsWhatDiffers,
 }
 
 /// `step`, `apply`, `converge` and `route`, sound or not.
@@ -166,6 +186,93 @@ impl Planner {
             }
         }
         routes
+    }
+
+    /// What the next release is made from.
+    pub fn base(&self, newer: &[Kin], active: Option<&ReleaseId>) -> Option<ReleaseId> {
+        let mut newer = newer.to_vec();
+        match self.defect {
+            Some(Defect::LeavesStagedBehind) if active.is_some() => return active.cloned(),
+            Some(Defect::BuildsOnFailures) => {
+                newer.iter_mut().for_each(|kin| kin.flawed = false);
+            }
+            Some(Defect::BuildsAboveFailures) => {
+                let top = newer.iter().position(|kin| !kin.flawed).unwrap_or(0);
+                newer
+                    .iter_mut()
+                    .skip(top)
+                    .for_each(|kin| kin.flawed = false);
+            }
+            _ => {}
+        }
+        lineage::base(&newer, active).release
+    }
+
+    /// What a rollback without a name goes to.
+    pub fn last_good(&self, records: &Records, active: &ReleaseId) -> Option<ReleaseId> {
+        let origin = |id: &ReleaseId| Some(records.find(id)?.origin().clone());
+        match self.defect {
+            Some(Defect::GoesToTheOneBefore) => {
+                let place = records.place(active)?.checked_sub(1)?;
+                return Some(records.releases[place].release.id.clone());
+            }
+            Some(Defect::GoesToAndFro) => {
+                let active = origin(active)?;
+                let successes: Vec<_> = records.successes().collect();
+                let mut before = successes.into_iter().rev();
+                return before
+                    .find(|(id, _)| **id != active)
+                    .map(|(id, _)| id.clone());
+            }
+            _ => {}
+        }
+        let mut served = Served::default();
+        for (release, kind) in records.successes() {
+            served.add(release.clone(), kind == PromotionKind::Rollback);
+        }
+        served.last_good().cloned()
+    }
+
+    /// What is recorded as the parent of a copy.
+    pub fn parent_of_copy(&self, source: &ReleaseId, copy: &ReleaseId) -> ReleaseId {
+        match self.defect {
+            Some(Defect::NamesItsOwnParent) => copy.clone(),
+            _ => source.clone(),
+        }
+    }
+
+    /// What is recorded of an outcome.
+    pub fn recorded(&self, outcome: &'static str) -> &'static str {
+        match outcome {
+            "superseded" if self.defect == Some(Defect::RecordsSuccess) => "succeeded",
+            _ => outcome,
+        }
+    }
+
+    pub fn promote(
+        &self,
+        app: &mut App,
+        target: Release,
+        kind: PromotionKind,
+        options: PromoteOptions,
+        (at, now): (Version, Timestamp),
+    ) -> Result<(), CommandError> {
+        plan::promote(app, target, kind, options, at, now)?;
+        let keeps = self.defect == Some(Defect::KeepsWhatDiffers);
+        if let Some(promotion) = app.promotion.as_mut().filter(|_| keeps)
+            && kind == PromotionKind::Rollback
+        {
+            for (name, planned) in &mut promotion.services {
+                let runs = app.serving.as_ref().and_then(|serving| {
+                    Some((serving.workloads.get(name)?, *serving.slots.get(name)?))
+                });
+                if let Some((workload, slots)) = runs {
+                    let workload = workload.clone();
+                    *planned = Planned::Keep { workload, slots };
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn is_lost_health(transition: &Transition) -> bool {

@@ -31,7 +31,21 @@ impl World {
         if !strays.is_empty() {
             return Some(format!("strays: {strays:?}"));
         }
+        if let Some(other) = self.other_release() {
+            self.checks.fail("R6", other);
+        }
         self.disagreement()
+    }
+
+    /// What runs of another release than its app's state says.
+    fn other_release(&self) -> Option<String> {
+        let serving = self.apps.values().filter_map(|app| app.serving.as_ref());
+        let mut workloads = serving.flat_map(|serving| serving.workloads.values());
+        workloads.find_map(|workload| {
+            let runs = &self.engine.workloads.get(&workload.id)?.release;
+            (*runs != workload.release)
+                .then(|| format!("{} runs {runs}, not {}", workload.id, workload.release))
+        })
     }
 
     /// Where reality differs from intent.

@@ -1,15 +1,15 @@
-//! Users who promote, go back, restart, cancel, supersede, resize, stop, start and delete, at any moment.
+//! Users who deploy, promote, go back, restart, cancel, supersede, resize, stop, start and delete, at any moment.
 
 use std::collections::BTreeMap;
 
 use hoist_core::id::{AppName, ReleaseId, ServiceName, SlotId};
 use hoist_core::model::{
-    App, Cancel, Fingerprint, Life, Limits, Millis, PromotionKind, Release, Service, Standing,
-    Strategy,
+    App, Cancel, Life, Limits, Millis, PromotionKind, Release, Standing, Strategy,
 };
 use hoist_core::plan::{self, PromoteOptions, Scaling};
 
-use crate::engine::{Behaviour, Engine};
+use crate::deploys;
+use crate::engine::Behaviour;
 use crate::random::Random;
 use crate::world::World;
 
@@ -48,37 +48,14 @@ pub const KINDS: [Kind; 5] = [
     },
 ];
 
-/// Fills a world with apps and releases, some of them bad.
+/// Fills a world with apps, each with a first release.
 pub fn populate(world: &mut World, mortal: bool) {
     let apps = 1 + world.random.below(3);
     world.engine.memory_total_bytes = if world.random.permille(300) { 3_000 } else { 0 };
     for number in 0..apps {
         let name: AppName = format!("app{number}").parse().expect("an app name");
-        let mut random = world.random.clone();
-        let kinds: Vec<_> = KINDS
-            .iter()
-            .filter(|kind| kind.name == "web" || random.permille(300))
-            .collect();
-        let count = random.between(3, 5);
-        let releases =
-            (0..count).map(|n| release(&mut world.engine, &mut random, number, n, &kinds, mortal));
-        let releases: Vec<_> = releases.collect();
-        for release in &releases {
-            for (service, of) in &release.services {
-                // What must not run twice has no time to give on the way back; nothing has more than 30 s there.
-                let least = if of.strategy == Strategy::Replace {
-                    0
-                } else {
-                    of.drain_limit.0.min(30_000)
-                };
-                world
-                    .checks
-                    .drain_limits
-                    .insert((release.id.clone(), service.clone()), least);
-            }
-        }
-        world.random = random;
-        world.catalog.insert(name.clone(), releases);
+        let kinds = deploys::kinds(&mut world.random);
+        world.ways.insert(name.clone(), (kinds, mortal));
         found(world, &name);
     }
 }
@@ -87,68 +64,14 @@ fn found(world: &mut World, name: &AppName) {
     let at = world.draw();
     let mut app = plan::create(name.clone(), at);
     app.promotion_limit = Millis(world.random.between(20_000, 120_000));
-    world.apps.insert(name.clone(), app);
-}
-
-fn release(
-    engine: &mut Engine,
-    random: &mut Random,
-    app: u64,
-    number: u64,
-    kinds: &[&Kind],
-    mortal: bool,
-) -> Release {
-    let letter = |n: u64| char::from(b'A' + n as u8);
-    let command_fails = random.permille(150);
-    let last = if command_fails { 'F' } else { 'S' };
-    let id: ReleaseId = format!("RAAAAAAA{}{}{last}", letter(app), letter(number))
-        .parse()
-        .expect("a release id");
-    if random.permille(300) {
-        engine.scripts_fail.insert(id.clone());
-    }
-    let mut services = BTreeMap::new();
-    for kind in kinds {
-        if kind.name != "web" && random.permille(150) {
-            continue;
-        }
-        let name: ServiceName = kind.name.parse().expect("a service name");
-        let behaviour = behaviour(random, mortal);
-        let memory_bytes = random.below(200);
-        let key = (id.clone(), name.clone());
-        engine.behaviours.insert(key.clone(), behaviour);
-        engine.memory_bytes.insert(key.clone(), memory_bytes);
-        if !kind.routed {
-            engine.unrouted.push(key);
-        }
-        let mut fingerprint = [0; 32];
-        // Some services are the same in every release that is good.
-        let same = matches!(behaviour, Behaviour::Good(_)) && random.permille(400);
-        (fingerprint[0], fingerprint[1]) = (1, if same { 0 } else { number as u8 + 1 });
-        let service = Service {
-            routed: kind.routed,
-            strategy: kind.strategy,
-            start_limit: Millis(random.between(8_000, 20_000)),
-            drain_limit: Millis(random.between(1_000, 50_000)),
-            count: match kind.strategy {
-                Strategy::Replace => 1,
-                Strategy::Surge => random.below(4) as u16,
-            },
-            memory_bytes,
-            fingerprint: Fingerprint(fingerprint),
-        };
-        services.insert(name, service);
-    }
-    Release {
-        id,
-        build: "BAAAAAAAAAA".parse().expect("a build id"),
-        has_release_command: command_fails || random.permille(250),
-        has_postdeploy: random.permille(400),
-        services,
+    let plain = world.random.permille(500);
+    world.found(app, plain);
+    for _ in 0..=world.random.below(2) {
+        deploys::deploys(world, name);
     }
 }
 
-fn behaviour(random: &mut Random, mortal: bool) -> Behaviour {
+pub fn behaviour(random: &mut Random, mortal: bool) -> Behaviour {
     match random.below(100) {
         0..72 => Behaviour::Good(random.below(4_000)),
         72..75 if mortal => Behaviour::Deaf(random.below(3_000), random.between(500, 20_000)),
@@ -166,7 +89,7 @@ fn behaviour(random: &mut Random, mortal: bool) -> Behaviour {
 
 /// One moment of all users.
 pub fn act(world: &mut World) {
-    let names: Vec<_> = world.catalog.keys().cloned().collect();
+    let names: Vec<_> = world.ways.keys().cloned().collect();
     for name in names {
         let chance = world.random.below(1000);
         if !world.apps.contains_key(&name) {
@@ -177,20 +100,15 @@ pub fn act(world: &mut World) {
             continue;
         }
         match chance {
-            0..18 => promote(world, &name, PromotionKind::Promote),
-            18..26 => promote(world, &name, PromotionKind::Rollback),
-            26..32 => promote(world, &name, PromotionKind::Restart),
-            32..36 => promote(world, &name, PromotionKind::Start),
-            36..41 => cancel(world, &name, Cancel::ByUser),
-            41..46 => {
-                cancel(world, &name, Cancel::BySuperseding);
-                promote(world, &name, PromotionKind::Promote);
-            }
-            46..60 => resize(world, &name),
-            64..72 => renew(world, &name),
-            72..75 => limit(world, &name),
-            60..63 => said(world, &name, "stop", plan::stop),
-            63..64 => said(world, &name, "delete", plan::delete),
+            0..39 => drop(deploys::act(world, &name, chance)),
+            39..45 => restart(world, &name),
+            45..49 => start(world, &name),
+            49..54 => cancel(world, &name, Cancel::ByUser),
+            54..68 => resize(world, &name),
+            68..76 => renew(world, &name),
+            76..79 => limit(world, &name),
+            79..82 => said(world, &name, "stop", plan::stop),
+            82..83 => said(world, &name, "delete", plan::delete),
             _ => {}
         }
     }
@@ -208,37 +126,45 @@ pub fn said(world: &mut World, name: &AppName, word: &str, command: Command) {
     }
 }
 
-fn promote(world: &mut World, name: &AppName, kind: PromotionKind) {
-    let Some(app) = world.apps.get(name) else {
+/// Begins a promotion of a release that is recorded.
+pub fn promote(
+    world: &mut World,
+    name: &AppName,
+    release: &ReleaseId,
+    kind: PromotionKind,
+) -> bool {
+    let records = world.records.get(name);
+    let target = records.and_then(|records| records.find(release));
+    let target = target.map(|record| record.release.clone());
+    target.is_some_and(|target| begin(world, name, target, kind, PromoteOptions::default()))
+}
+
+fn restart(world: &mut World, name: &AppName) {
+    let Some(target) = active(world, name) else {
         return;
     };
-    let active = app.serving.as_ref().map(|serving| serving.release.clone());
-    let stopped = app.standing == Standing::Stopped;
-    let warm = app
-        .retiring
-        .values()
-        .map(|retiring| retiring.release.clone())
-        .next();
-    let releases = world.catalog.get(name).cloned().unwrap_or_default();
-    let by_id = |id: Option<ReleaseId>| {
-        releases
-            .iter()
-            .find(|release| Some(&release.id) == id.as_ref())
-            .cloned()
-    };
-    let random = world.random.pick(&releases).cloned();
-    let target = match kind {
-        PromotionKind::Promote => random,
-        PromotionKind::Rollback => by_id(warm).or(random),
-        PromotionKind::Restart => by_id(active),
-        PromotionKind::Start if stopped => by_id(active),
-        PromotionKind::Start => None,
-    };
-    let Some(target) = target else { return };
     let services: Vec<_> = target.services.keys().cloned().collect();
     let only = world.random.pick(&services).cloned();
-    let only = only.filter(|_| kind == PromotionKind::Restart && world.random.permille(500));
-    begin(world, name, target, kind, only);
+    let only = only.filter(|_| world.random.permille(500));
+    let options = PromoteOptions { limit: None, only };
+    begin(world, name, target, PromotionKind::Restart, options);
+}
+
+fn start(world: &mut World, name: &AppName) {
+    let stopped = |app: &App| app.standing == Standing::Stopped;
+    if !world.apps.get(name).is_some_and(stopped) {
+        return;
+    }
+    if let Some(target) = active(world, name) {
+        let options = PromoteOptions::default();
+        begin(world, name, target, PromotionKind::Start, options);
+    }
+}
+
+/// The release that serves, whole.
+fn active(world: &World, name: &AppName) -> Option<Release> {
+    let record = world.records.get(name)?.find(&world.active(name)?)?;
+    Some(record.release.clone())
 }
 
 pub fn begin(
@@ -246,20 +172,18 @@ pub fn begin(
     name: &AppName,
     target: Release,
     kind: PromotionKind,
-    only: Option<ServiceName>,
+    options: PromoteOptions,
 ) -> bool {
-    let line = format!(
-        "{name} {} {}{}",
-        word(kind),
-        target.id,
-        only.as_ref()
-            .map(|o| format!(" only {o}"))
-            .unwrap_or_default()
-    );
-    let options = PromoteOptions { limit: None, only };
+    let only = options.only.as_ref();
+    let only = only.map(|only| format!(" only {only}"));
+    let (word, id) = (word(kind), &target.id);
+    let line = format!("{name} {word} {id}{}", only.unwrap_or_default());
+    let planner = std::mem::take(&mut world.planner);
     let done = world.commit(name, |app, at, now| {
-        plan::promote(app, target, kind, options, at, now).is_ok()
+        let begun = planner.promote(app, target, kind, options, (at, now));
+        begun.is_ok()
     });
+    world.planner = planner;
     if done {
         world.say(line);
     }

@@ -1,8 +1,11 @@
 //! Decisions and acts as lines of a history.
 
+use hoist_core::id::ReleaseId;
+use hoist_core::lineage::{Flaw, Told};
 use hoist_core::model::{App, Limits, Outcome, Phase, RenewalStage, RouteTarget};
 use hoist_core::plan::{Action, Transition, Waiting, explain};
 
+use crate::records::{Change, Record, Records};
 use crate::router::Table;
 
 pub fn transition(transition: &Transition) -> String {
@@ -169,4 +172,75 @@ pub fn app(app: &App) -> Vec<String> {
         ));
     }
     lines
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Build(number) => write!(f, "build {}", build(*number)),
+            Self::Set(key, value) => write!(f, "env {key}={value}"),
+            Self::Unset(key) => write!(f, "env remove:{key}"),
+        }
+    }
+}
+
+/// Stories name builds by letters.
+fn build(number: u32) -> String {
+    let letter = u8::try_from(number).ok().filter(u8::is_ascii_uppercase);
+    letter.map_or_else(
+        || number.to_string(),
+        |letter| char::from(letter).to_string(),
+    )
+}
+
+/// What is told of a release beside itself.
+pub fn told(told: &Told) -> Vec<String> {
+    let includes = told.includes.iter().map(|id| format!("  includes {id}"));
+    let passed_over = told.passed_over.iter().map(|(id, flaw)| match flaw {
+        Flaw::Own => format!("  passes over {id}, of which a promotion went wrong"),
+        Flaw::Under(under) => format!("  passes over {id}, which stands on {under}"),
+        Flaw::Aside => format!("  passes over {id}, which does not stand on what is active"),
+    });
+    includes.chain(passed_over).collect()
+}
+
+/// All releases, newest first.
+pub fn releases(records: &Records, app: &App) -> Vec<String> {
+    let line = |record: &Record| {
+        let id = &record.release.id;
+        let on = record.parent.as_ref().map(|parent| format!(" on {parent}"));
+        let build = record.content.build.map(build);
+        let env = record.content.env.iter();
+        let env: String = env.map(|(key, value)| format!(" {key}={value}")).collect();
+        let status = match status(records, app, id) {
+            "" => String::new(),
+            status => format!(" {status}"),
+        };
+        format!(
+            "  {id}{status}{}: build {}{env}",
+            on.unwrap_or_default(),
+            build.unwrap_or_default()
+        )
+    };
+    records.releases.iter().rev().map(line).collect()
+}
+
+/// The STATUS of a release.
+fn status(records: &Records, app: &App, id: &ReleaseId) -> &'static str {
+    let promotion = app.promotion.as_ref();
+    if promotion.is_some_and(|promotion| promotion.target == *id) {
+        return "promoting";
+    }
+    let serving = app.serving.as_ref();
+    if serving.is_some_and(|serving| serving.release == *id) {
+        return "active";
+    }
+    let last = records
+        .attempts
+        .iter()
+        .rev()
+        .find(|attempt| attempt.release == *id);
+    last.filter(|attempt| attempt.went_wrong())
+        .and_then(|attempt| attempt.outcome)
+        .unwrap_or_default()
 }

@@ -3,34 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use hoist_core::id::{AppName, SlotId, Version};
+use hoist_core::id::{AppName, ReleaseId, SlotId, Version};
 use hoist_core::model::{
-    App, EngineLook, Life, Observation, Probe, ProbeLook, Release, RouterLook, TaskStatus,
-    Timestamp, Unready,
+    App, EngineLook, Life, Observation, Probe, ProbeLook, RouterLook, TaskStatus, Timestamp,
+    Unready,
 };
 use hoist_core::plan::{self, Action, Transition, Verdict};
 
 use crate::checks::Checks;
 use crate::engine::{Engine, exists};
+use crate::faults::Faults;
 use crate::planner::{Defect, Planner};
+use crate::promises::Promises;
 use crate::random::Random;
+use crate::records::Records;
 use crate::router::{Router, Table};
-
-/// Chances in a thousand, per act.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Faults {
-    pub lose: u64,
-    pub delay: u64,
-    pub repeat: u64,
-    pub process_dies: u64,
-    pub router_dies: u64,
-    pub controller_dies: u64,
-    pub commit_refused: u64,
-    pub look_skipped: u64,
-    pub look_late: u64,
-    pub probe_misses: u64,
-    pub probe_flakes: u64,
-}
+use crate::users::Kind;
 
 #[derive(Debug, Clone)]
 enum Mail {
@@ -66,8 +54,15 @@ pub struct World {
     pub planner: Planner,
     /// What the store holds.
     pub apps: BTreeMap<AppName, App>,
-    /// What users can promote.
-    pub catalog: BTreeMap<AppName, Vec<Release>>,
+    /// What it holds of their releases and promotions.
+    pub records: BTreeMap<AppName, Records>,
+    pub promises: Promises,
+    /// The services that an app's builds may have, and whether their processes may die.
+    pub ways: BTreeMap<AppName, (Vec<&'static Kind>, bool)>,
+    /// Builds, releases and values so far: each has its own number.
+    pub made: u32,
+    /// What the next release is called, where a story names it.
+    pub called: Option<ReleaseId>,
     pub engine: Engine,
     pub router: Router,
     pub checks: Checks,
@@ -95,7 +90,11 @@ impl World {
             faults,
             planner,
             apps: BTreeMap::new(),
-            catalog: BTreeMap::new(),
+            records: BTreeMap::new(),
+            promises: Promises::default(),
+            ways: BTreeMap::new(),
+            made: 0,
+            called: None,
             engine: Engine::default(),
             router: Router::new(sticky),
             checks: Checks::default(),
@@ -154,6 +153,9 @@ impl World {
             return false;
         }
         self.checks.commit(before, &app);
+        if let Some(records) = self.records.get_mut(name) {
+            records.committed(before, &app);
+        }
         self.apps.insert(name.clone(), app);
         true
     }
@@ -356,7 +358,7 @@ impl World {
             .stopped(&stopped, &self.engine, &self.router, self.now);
     }
 
-    fn run_command(&mut self, promotion: Version, release: &hoist_core::id::ReleaseId) {
+    fn run_command(&mut self, promotion: Version, release: &ReleaseId) {
         if self.engine.commands.contains_key(&promotion) {
             return;
         }
@@ -376,7 +378,7 @@ impl World {
         self.checks.command_started(promotion, *starts);
     }
 
-    fn run_script(&mut self, promotion: Version, release: &hoist_core::id::ReleaseId, order: u64) {
+    fn run_script(&mut self, promotion: Version, release: &ReleaseId, order: u64) {
         let takes = self.random.below(10_000);
         let ends_at = self.now + self.engine.command_ms.unwrap_or(takes);
         let fails = self.engine.scripts_fail.contains(release);
@@ -463,8 +465,10 @@ impl World {
             self.say(format!("{name} {}", crate::words::transition(&transition)));
             self.checks
                 .transition(name, &transition, &self.apps, &self.engine);
+            self.note(name, &transition);
             if transition == Transition::Deleted {
                 self.apps.remove(name);
+                self.records.remove(name);
             }
             if self.dies() {
                 return true;

@@ -14,7 +14,7 @@ promote C
 rest
 rollback A
 rest
-restart A
+restart Z
 rest
 # The next deploy does not wait for the script of the one before; scripts run one after the other.
 promote B
