@@ -20,6 +20,7 @@ pub mod moving;
 mod pulse;
 mod rack;
 mod releases;
+pub mod retention;
 mod router_process;
 mod runs;
 mod secrets;

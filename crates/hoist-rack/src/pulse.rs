@@ -1,6 +1,6 @@
 //! What the loops of a rack last did and when they pass again, so that `doctor` can say it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ pub(crate) struct Beat {
     pub(crate) failures: u32,
     /// Why the last pass failed; none when it did not.
     pub(crate) error: Option<String>,
+    /// What it did last, where that is worth telling.
+    pub(crate) did: Option<String>,
 }
 
 impl Pulse {
@@ -38,6 +40,7 @@ impl Pulse {
             next: Instant::now() + pause,
             failures: 0,
             error: None,
+            did: None,
         };
         Self {
             pause,
@@ -45,9 +48,29 @@ impl Pulse {
         }
     }
 
+    /// Of a loop that rests longer or shorter before its first pass.
+    pub(crate) fn after(first: Duration, pause: Duration) -> Self {
+        let pulse = Self::new(first);
+        Self { pause, ..pulse }
+    }
+
+    /// A pass begins that may take so long.
+    pub(crate) fn begins(&self, limit: Duration) {
+        self.lock().next = Instant::now() + limit;
+    }
+
+    /// What was done last, by a pass or because somebody asked for it.
+    pub(crate) fn did(&self, words: String) {
+        self.lock().did = Some(words);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Beat> {
+        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A pass has ended, and the loop rests.
     pub(crate) fn passed(&self, result: Result<(), String>) {
-        let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut beat = self.lock();
         let now = Instant::now();
         beat.passes += 1;
         beat.last = Some(now);
@@ -61,8 +84,7 @@ impl Pulse {
 
     /// What it has done so far.
     pub(crate) fn beat(&self) -> Beat {
-        let beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
-        beat.clone()
+        self.lock().clone()
     }
 }
 
@@ -76,6 +98,8 @@ pub(crate) struct Pulses {
     pub(crate) usage: Pulse,
     /// Logs within their limits.
     pub(crate) janitor: Pulse,
+    /// Old releases and builds.
+    pub(crate) retention: Pulse,
 }
 
 impl Default for Pulses {
@@ -85,18 +109,20 @@ impl Default for Pulses {
             one_offs: Pulse::new(ONE_OFFS_PAUSE),
             usage: Pulse::new(crate::usage::PAUSE),
             janitor: Pulse::new(crate::janitor::PAUSE),
+            retention: Pulse::after(crate::retention::FIRST_PAUSE, crate::retention::PAUSE),
         }
     }
 }
 
 impl Pulses {
     /// All of them by name.
-    pub(crate) fn all(&self) -> [(&'static str, &Pulse); 4] {
+    pub(crate) fn all(&self) -> [(&'static str, &Pulse); 5] {
         [
             ("router watch", &self.router),
             ("one-offs", &self.one_offs),
             ("usage", &self.usage),
             ("janitor", &self.janitor),
+            ("retention", &self.retention),
         ]
     }
 }

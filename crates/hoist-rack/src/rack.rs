@@ -79,6 +79,7 @@ pub struct Rack {
     /// Held for reading while slugs are streamed to a client: who removes slugs takes it, or leaves them for later.
     pub(crate) exports: Arc<RwLock<()>>,
     pub(crate) build_turns: crate::build::Turns,
+    pub(crate) retention: crate::retention::Turn,
     /// Sessions, and builds that run: these are cut off at the end and marked failed at the next start.
     pub(crate) tasks: TaskTracker,
     stop: watch::Sender<Option<Stop>>,
@@ -195,6 +196,7 @@ impl Rack {
             env_changes: Mutex::new(()),
             exports: Arc::default(),
             build_turns: crate::build::Turns::default(),
+            retention: crate::retention::Turn::default(),
             tasks: TaskTracker::new(),
             stop: watch::Sender::new(None),
             _lock: lock,
@@ -203,6 +205,7 @@ impl Rack {
         rack.spawn(rack.controller.clone().run());
         rack.spawn(router.keep(rack.pulses.clone()));
         rack.spawn(crate::janitor::run(Arc::downgrade(&rack)));
+        rack.spawn(crate::retention::run(Arc::downgrade(&rack)));
         rack.spawn(crate::usage::run(Arc::downgrade(&rack)));
         rack.spawn(crate::runs::follow(Arc::downgrade(&rack)));
         Ok(rack)

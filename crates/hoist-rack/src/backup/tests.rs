@@ -11,7 +11,7 @@ use hoist_core::plan;
 use super::*;
 use crate::layout::Layout;
 use crate::secrets::{Env, Keyring};
-use crate::store::{Commit, ReleaseRecord, StateChange, Store};
+use crate::store::{BuildRecord, BuildStatus, Commit, ReleaseRecord, StateChange, Store};
 
 /// A data directory with an app that has a release with an environment, a slug and a volume.
 struct World {
@@ -37,6 +37,23 @@ async fn world() -> World {
         },
     );
     let mut commit = Commit::new(&app, StateChange::Create(Box::new(created)));
+    commit.builds.push(BuildRecord {
+        id: BUILD.parse().expect("an id"),
+        app: app.clone(),
+        status: BuildStatus::Complete,
+        created: hoist_core::model::Timestamp(1),
+        ended: None,
+        description: "first".to_owned(),
+        git_sha: None,
+        actor: "admin".to_owned(),
+        reason: None,
+        manifest: None,
+        release: None,
+        warnings: Vec::new(),
+        inputs: None,
+        app_json: None,
+        runtime: Default::default(),
+    });
     commit.releases.push(ReleaseRecord {
         id: "RAAAAAAAAAA".parse().expect("an id"),
         app: app.clone(),

@@ -29,6 +29,7 @@ pub use lifecycle::{ScaleEffect, ScaleOutcome, ScaleWish};
 pub use moving::{Imported, Renamed};
 pub use processes::{Found, OneOffView, ProcessView, RenewalView};
 pub use promotions::RolledBack;
+pub(crate) use promotions::kind_word;
 pub use promotions::{IfBusy, PromoteRequest};
 pub use releases::{Beside, ReleaseDiff};
 pub use runs::{RunRequest, RunStreams, Terminal};

@@ -5,6 +5,9 @@ use std::time::Duration;
 use hoist_api::types::DoctorItem;
 use hoist_core::limits;
 use hoist_core::model::Millis;
+use hoist_core::retention::{
+    EVENTS_KEPT, ONE_OFFS_KEPT, PROMOTIONS_KEPT, RELEASES_KEPT, WAYS_BACK_KEPT,
+};
 
 use super::{ok, span};
 use crate::build::{
@@ -212,6 +215,31 @@ const COUNTS: &[(&str, u64, &str)] = &[
         "processes of `hoist run` at once",
     ),
     ("build processes", BUILD_PIDS_MAX, "of a build at once"),
+    (
+        "releases",
+        RELEASES_KEPT as u64,
+        "of an app, the newest; older ones only as they are needed (keep)",
+    ),
+    (
+        "ways back",
+        WAYS_BACK_KEPT as u64,
+        "good releases before the active one, however old",
+    ),
+    (
+        "promotions",
+        PROMOTIONS_KEPT as u64,
+        "of an app that succeeded, and as many that did not; then the oldest go",
+    ),
+    (
+        "events",
+        EVENTS_KEPT as u64,
+        "of an app; then the oldest go",
+    ),
+    (
+        "ended one-offs",
+        ONE_OFFS_KEPT as u64,
+        "of an app; then the oldest go",
+    ),
 ];
 
 const SIZES: &[(&str, u64, &str)] = &[

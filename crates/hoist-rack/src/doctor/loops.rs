@@ -73,19 +73,25 @@ fn words(beat: &Beat, now: Instant) -> String {
     let of = |length: std::time::Duration| span(Millis(length.as_millis() as u64));
     let next = of(beat.next.saturating_duration_since(now));
     let Some(last) = beat.last else {
-        return format!("no pass yet, the first in {next}");
+        return format!("no pass yet, the first in {next}{}", did(beat));
     };
     let last = of(now.saturating_duration_since(last));
     match &beat.error {
         None => format!(
-            "{}, the last {last} ago, the next in {next}",
-            count(beat.passes, "pass", "passes")
+            "{}, the last {last} ago, the next in {next}{}",
+            count(beat.passes, "pass", "passes"),
+            did(beat)
         ),
         Some(why) => format!(
             "failed {} in a row, the last {last} ago, again in {next}: {why}",
             super::times(beat.failures)
         ),
     }
+}
+
+fn did(beat: &Beat) -> String {
+    let did = beat.did.as_ref();
+    did.map(|did| format!("; {did}")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -115,6 +121,8 @@ mod tests {
             "3 passes, the last 0 ms ago, the next in 60 s"
         );
         assert_eq!(beside("janitor", &pulse, last).state, Health::Ok);
+        pulse.did("freed 3 MB".to_owned());
+        assert!(words(&pulse.beat(), last).ends_with("the next in 60 s; freed 3 MB"));
     }
 
     #[test]

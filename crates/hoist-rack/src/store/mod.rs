@@ -3,6 +3,7 @@
 //! The snapshot in memory holds what decisions read; history is read from SQLite by connections that cannot write. A commit
 //! names the generation it was decided on and is refused when the app moved on, so apps never conflict with each other.
 
+mod collect;
 mod copy;
 mod history;
 mod moving;
@@ -17,11 +18,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
-use hoist_core::id::{AppName, Version};
+use hoist_core::id::{AppName, BuildId, ReleaseId, Version};
 use hoist_core::model::{App, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use collect::{ROWS_MAX, Rows, Surplus};
 pub(crate) use copy::{Copied, begin_epoch, copy_store};
 pub(crate) use moving::{Taken, WholeApp};
 pub use records::*;
@@ -132,6 +134,12 @@ pub enum StoreError {
     /// Somebody else committed first: look again and decide again.
     #[error("the app changed meanwhile")]
     Conflict,
+    /// The release that it names was collected meanwhile.
+    #[error("release {0} was not found")]
+    NoRelease(ReleaseId),
+    /// The build that it names was collected meanwhile.
+    #[error("build {0} was not found")]
+    NoBuild(BuildId),
     /// The transaction could not be written; nothing of it was kept.
     #[error("nothing was written: {why}")]
     Unwritten {

@@ -102,6 +102,10 @@ pub(super) const STEPS: &[&str] = &[
     r"
     ALTER TABLE apps ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
 ",
+    r"
+    ALTER TABLE promotions ADD COLUMN origin TEXT;
+    CREATE INDEX releases_by_build ON releases (build);
+",
 ];
 
 /// Opens a connection the way all of ours are.

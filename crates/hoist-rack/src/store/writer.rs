@@ -3,11 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
+use hoist_core::id::AppName;
 use hoist_core::model::{App, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{AppEntry, AppSettings, Commit, RackMeta, RackState, StateChange, StoreError, rows};
+use super::{
+    AppEntry, AppSettings, Commit, RackMeta, RackState, StateChange, StoreError, collect, rows,
+};
 use crate::clock::wall;
 
 /// Commits that share one fsync at most.
@@ -17,6 +20,11 @@ pub(super) enum Job {
     Commit {
         commit: Box<Commit>,
         now: Timestamp,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Collect {
+        app: AppName,
+        rows: collect::Rows,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Reserve {
@@ -110,6 +118,10 @@ impl Writer {
                     }
                     answers.push(Answer::Commit(reply, result));
                 }
+                Job::Collect { app, rows, reply } => {
+                    let result = collect_one(&mut transaction, &app, &rows, state);
+                    answers.push(Answer::Commit(reply, result));
+                }
                 Job::Reserve { up_to, reply } => {
                     let result = put_meta(&transaction, "reserved", &up_to.to_string())
                         .map_err(StoreError::sql("reserve numbers"));
@@ -136,7 +148,7 @@ enum Answer {
 impl Answer {
     fn pending(job: Job) -> Self {
         match job {
-            Job::Commit { reply, .. } => Self::Commit(reply, Ok(())),
+            Job::Commit { reply, .. } | Job::Collect { reply, .. } => Self::Commit(reply, Ok(())),
             Job::Reserve { reply, .. } => Self::Reserve(reply, Ok(())),
         }
     }
@@ -173,8 +185,23 @@ fn commit_one(
         .map_err(StoreError::sql("begin a commit"))?;
     change_state(&savepoint, commit, state)?;
     write_history(&savepoint, commit).map_err(StoreError::sql("write history"))?;
+    collect::refuse_dangling(&savepoint, commit)?;
     put_meta(&savepoint, "last_committed", &now.0.to_string())
         .map_err(StoreError::sql("write the time"))?;
+    savepoint.commit().map_err(StoreError::sql("end a commit"))
+}
+
+/// Removes rows inside a savepoint, as [`commit_one`] writes them.
+fn collect_one(
+    transaction: &mut Transaction<'_>,
+    app: &AppName,
+    rows: &collect::Rows,
+    state: &RackState,
+) -> Result<(), StoreError> {
+    let savepoint = transaction
+        .savepoint()
+        .map_err(StoreError::sql("begin a commit"))?;
+    collect::remove(&savepoint, app, rows, state)?;
     savepoint.commit().map_err(StoreError::sql("end a commit"))
 }
 
