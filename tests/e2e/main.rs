@@ -14,6 +14,7 @@ mod harness;
 mod isolation;
 mod looking;
 mod parting;
+mod promoting;
 mod releases;
 mod running;
 mod soaks;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         ("releases", releases::STORIES),
         ("running", running::STORIES),
         ("parting", parting::STORIES),
+        ("promoting", promoting::STORIES),
         ("bad_input", bad_input::STORIES),
         ("soaks", soaks::STORIES),
         ("standing", standing::STORIES),

@@ -9,6 +9,7 @@ use hoist_api::types::AppPath;
 use crate::args::{AppArgs, Globals};
 use crate::environment::Environment;
 use crate::error::CliError;
+use crate::interrupt::Interrupts;
 use crate::output::Output;
 use crate::settings;
 use crate::starter::RackStarter;
@@ -21,6 +22,10 @@ pub(crate) struct Context<'a, 'o> {
     starter: Option<&'a dyn RackStarter>,
     /// What goes on when the user interrupts now.
     pub(crate) goes_on: Option<String>,
+    /// Whether Ctrl-C ends this command just now.
+    pub(crate) interrupts: Interrupts,
+    /// Whether somebody sits at the terminal who can be asked.
+    pub(crate) asks: bool,
     /// The app that was asked for last.
     asked_app: RefCell<Option<String>>,
 }
@@ -38,6 +43,8 @@ impl<'a, 'o> Context<'a, 'o> {
             out,
             starter,
             goes_on: None,
+            interrupts: Interrupts::default(),
+            asks: environment.stdin_terminal && environment.stderr_terminal,
             asked_app: RefCell::new(None),
         }
     }

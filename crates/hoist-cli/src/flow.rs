@@ -302,10 +302,15 @@ impl Flow<'_, '_, '_> {
             if_busy: args.if_busy.into(),
             timeout_seconds: args.timeout,
         };
+        self.context.goes_on = Some(format!(
+            "whether it began shows `hoist promotions -a {}`",
+            self.app
+        ));
         let promotion = self
             .client
             .call::<PromotionCreate>(&path, &Empty {}, &body)
             .await?;
+        self.context.goes_on = None;
         Ok(promotion)
     }
 
@@ -333,10 +338,7 @@ impl Flow<'_, '_, '_> {
 
     /// Leaves a promotion that began to itself.
     pub(crate) fn leave(&mut self, promotion: Promotion) -> Result<Promotion, CliError> {
-        let (number, app) = (&promotion.number, &self.app);
-        self.context.out.note(&format!(
-            "the promotion goes on: `hoist promotions info {number} -a {app}`; `hoist cancel -a {app}` ends it"
-        ))?;
+        self.context.out.note(&goes_on(&promotion))?;
         Ok(promotion)
     }
 
@@ -366,10 +368,7 @@ impl Flow<'_, '_, '_> {
         promotion: Promotion,
         subject: &Subject,
     ) -> Result<Promotion, CliError> {
-        let (number, app) = (&promotion.number, &self.app);
-        self.context.goes_on = Some(format!(
-            "the promotion goes on: `hoist promotions info {number} -a {app}`; `hoist cancel -a {app}` ends it"
-        ));
+        self.context.goes_on = Some(goes_on(&promotion));
         let ended = self.follow(promotion).await?;
         self.context.goes_on = None;
         if ended.outcome == Some(Outcome::Succeeded) {
@@ -378,12 +377,24 @@ impl Flow<'_, '_, '_> {
             self.context.out.done(&ok)?;
             return Ok(ended);
         }
-        self.context.out.done("FAILED")?;
+        self.context.out.done(match ended.outcome {
+            Some(Outcome::Cancelled) => "CANCELLED",
+            Some(Outcome::Superseded) => "SUPERSEDED",
+            _ => "FAILED",
+        })?;
         for line in not_live(&ended, subject) {
             self.context.out.chatter(&line)?;
         }
         Ok(ended)
     }
+}
+
+/// How to look at a promotion that nobody follows, and how to end it.
+fn goes_on(promotion: &Promotion) -> String {
+    let Promotion { number, app, .. } = promotion;
+    format!(
+        "the promotion goes on: `hoist promotions info {number} -a {app}`; `hoist cancel -a {app}` ends it"
+    )
 }
 
 /// Success, or the error that becomes exit code 4. One that was left to itself is no failure.

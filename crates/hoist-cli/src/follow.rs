@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use hoist_api::Time;
 use hoist_api::client::Next;
-use hoist_api::endpoints::{BuildLogs, PromotionEvents, PromotionGet};
-use hoist_api::types::{Build, BuildPath, Empty, Promotion, PromotionPath};
+use hoist_api::endpoints::{BuildLogs, PromotionCancel, PromotionEvents, PromotionGet};
+use hoist_api::types::{
+    Build, BuildPath, CancelQuery, Empty, PhaseName, Promotion, PromotionLine, PromotionPath,
+};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::error::CliError;
 use crate::flow::Flow;
+use crate::interrupt::{Person, QUESTION, Wish, wish};
 use crate::output::{build_block, event_line, promotion_block};
 
 /// How long a rack may be gone while something of it is followed: it resumes or rolls back when it is back.
@@ -24,6 +27,9 @@ const FIRST_DRAWN: Duration = Duration::from_millis(400);
 const REDRAW_PAUSE: Duration = Duration::from_millis(500);
 /// How long the look for a block may take; the one before stays as long.
 const LOOK_LIMIT: Duration = Duration::from_millis(400);
+
+/// Lines that are held back while a question stands; the stream waits with more.
+const HELD_MAX: usize = 1_000;
 
 /// When to draw.
 fn drawings() -> Interval {
@@ -69,6 +75,10 @@ impl Flow<'_, '_, '_> {
         if promotion.outcome.is_some() {
             return Ok(promotion);
         }
+        let person = match self.context.asks {
+            true => Some(Person::attend(&self.context.interrupts)?),
+            false => None,
+        };
         let mut followed = Followed {
             path: PromotionPath {
                 app: self.app.clone(),
@@ -77,44 +87,63 @@ impl Flow<'_, '_, '_> {
             since: Instant::now(),
             told: HashMap::new(),
             gone_since: None,
+            person,
+            held_back: Vec::new(),
         };
         let ended = loop {
             match self.follow_once(&mut followed).await {
                 Err(CliError::Call(error)) if error.gone() => {
                     let since = match followed.gone_since {
                         Some(since) => since,
-                        None => {
-                            self.context.out.clear()?;
-                            self.context
-                                .out
-                                .note("the rack is gone: waiting for it to come back")?;
-                            *followed.gone_since.insert(Instant::now())
-                        }
+                        None => self.rack_is_gone(&mut followed)?,
                     };
                     if since.elapsed() > GONE_LIMIT {
                         return Err(error.into());
                     }
-                    tokio::time::sleep(GONE_PAUSE).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(GONE_PAUSE) => {}
+                        // There is nobody to cancel it.
+                        _ = wish(&mut followed.person) => return Err(self.left()),
+                    }
                 }
                 ended => break ended?,
             }
         };
         self.context.out.clear()?;
+        self.tell_held_back(&mut followed)?;
         Ok(ended)
     }
 
+    fn rack_is_gone(&mut self, followed: &mut Followed) -> Result<Instant, CliError> {
+        if let Some(person) = &mut followed.person {
+            person.drop_question();
+        }
+        self.context.out.clear()?;
+        self.tell_held_back(followed)?;
+        self.context
+            .out
+            .note("the rack is gone: waiting for it to come back")?;
+        Ok(*followed.gone_since.insert(Instant::now()))
+    }
+
     async fn follow_once(&mut self, followed: &mut Followed) -> Result<Promotion, CliError> {
-        let mut stream = self
-            .client
-            .stream::<PromotionEvents, _, _>(&followed.path, &Empty {})
-            .await?;
+        let mut stream = tokio::select! {
+            stream = self.client.stream::<PromotionEvents, _, _>(&followed.path, &Empty {}) => stream?,
+            // It does not answer now, so that nothing can be asked of it.
+            _ = wish(&mut followed.person) => return Err(self.left()),
+        };
         let draws = self.context.out.draws();
         let mut drawings = drawings();
         let mut told_here = HashMap::<String, u32>::new();
         loop {
+            let asked = followed.asked();
             let next = tokio::select! {
-                next = stream.next() => next?,
-                _ = drawings.tick(), if draws => {
+                wish = wish(&mut followed.person) => {
+                    self.heed(wish, followed).await?;
+                    continue;
+                }
+                next = stream.next(), if followed.held_back.len() < HELD_MAX => next?,
+                _ = drawings.tick(), if draws && !asked => {
                     self.draw(followed).await?;
                     continue;
                 }
@@ -127,13 +156,72 @@ impl Flow<'_, '_, '_> {
                     let here = told_here.entry(text.clone()).or_default();
                     *here += 1;
                     let told = followed.told.entry(text).or_default();
-                    if *here > *told {
-                        *told = *here;
-                        self.context.out.chatter(&event_line(&line))?;
+                    if *here <= *told {
+                        continue;
+                    }
+                    *told = *here;
+                    match asked {
+                        true => followed.held_back.push(line),
+                        false => self.context.out.chatter(&event_line(&line))?,
                     }
                 }
             }
         }
+    }
+
+    /// Does what the person at the terminal wants.
+    async fn heed(&mut self, wish: Wish, followed: &mut Followed) -> Result<(), CliError> {
+        if wish != Wish::Ask && !followed.asked() {
+            self.context.out.answered();
+        }
+        match wish {
+            Wish::Ask | Wish::Unclear => {
+                if let Some(person) = &mut followed.person {
+                    person.ask();
+                }
+                self.context.out.ask(QUESTION)
+            }
+            Wish::Leave => Err(self.left()),
+            Wish::Watch => self.tell_held_back(followed),
+            Wish::Cancel => {
+                self.tell_held_back(followed)?;
+                self.cancel(&followed.path).await
+            }
+        }
+    }
+
+    /// What goes on when the person at the terminal goes.
+    fn left(&mut self) -> CliError {
+        CliError::Interrupted {
+            goes_on: self.context.goes_on.take(),
+        }
+    }
+
+    /// Cancels the promotion that is followed, and no other. Where that is refused, what happens to it is told as before.
+    async fn cancel(&mut self, path: &PromotionPath) -> Result<(), CliError> {
+        self.context
+            .out
+            .begin(&format!("Cancelling promotion {}", path.number))?;
+        let query = CancelQuery {
+            promotion: Some(path.number.clone()),
+        };
+        let app = self.path();
+        let asked = self.client.call::<PromotionCancel>(&app, &query, &Empty {});
+        match asked.await {
+            Ok(promotion) if promotion.phase == Some(PhaseName::RollingBack) => {
+                self.context.out.done("OK, it goes back already")
+            }
+            Ok(_) => self.context.out.done("OK"),
+            Err(error) => self.context.out.warn(&error.to_string()),
+        }
+    }
+
+    /// Prints what came while a question stood.
+    fn tell_held_back(&mut self, followed: &mut Followed) -> Result<(), CliError> {
+        for line in followed.held_back.drain(..) {
+            self.context.out.chatter(&event_line(&line))?;
+        }
+        Ok(())
     }
 
     /// Looks how the promotion stands, and shows it. A look that fails leaves what there is: the stream says what is wrong.
@@ -160,4 +248,14 @@ struct Followed {
     told: HashMap<String, u32>,
     /// Since when the rack does not answer.
     gone_since: Option<Instant>,
+    /// Whoever can be asked.
+    person: Option<Person>,
+    /// Lines to print when the question is answered.
+    held_back: Vec<PromotionLine>,
+}
+
+impl Followed {
+    fn asked(&self) -> bool {
+        self.person.as_ref().is_some_and(Person::asked)
+    }
 }

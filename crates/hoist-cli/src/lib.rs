@@ -11,6 +11,7 @@ mod error;
 mod flow;
 mod follow;
 mod grammar;
+mod interrupt;
 mod lineage;
 mod nearest;
 mod output;

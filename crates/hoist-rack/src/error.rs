@@ -335,6 +335,9 @@ impl RackError {
                 "`hoist releases` lists what is kept; older ones are collected".to_owned()
             }
             Self::NoPromotion { app, .. } => format!("hoist promotions -a {app}"),
+            Self::NothingInFlight(app) | Self::HasEnded { app, .. } => {
+                format!("`hoist promotions -a {app}` shows how they ended")
+            }
             Self::NoService { app, .. } => format!("hoist ps -a {app}"),
             Self::NoRelease(app) | Self::NothingActive(app) => format!("hoist deploy -a {app}"),
             Self::NothingToRollBackTo(app) => {

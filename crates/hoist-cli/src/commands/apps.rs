@@ -5,6 +5,7 @@ use hoist_api::ErrorCode;
 use hoist_api::endpoints::{AppCreate, AppDelete, AppGet, AppList};
 use hoist_api::types::{App, AppCreateRequest, DeleteQuery, Empty};
 
+use super::promotions;
 use crate::args::AppArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -27,6 +28,14 @@ enum AppsCommand {
     },
     /// Show an app
     Info {
+        /// The app [default: the directory's name]
+        #[arg(value_name = "APP", conflicts_with = "app")]
+        name: Option<String>,
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// End the promotion in flight and go back, as `hoist cancel`
+    Cancel {
         /// The app [default: the directory's name]
         #[arg(value_name = "APP", conflicts_with = "app")]
         name: Option<String>,
@@ -59,6 +68,10 @@ pub(crate) async fn run(args: Apps, context: &mut Context<'_, '_>) -> Result<(),
                 .call::<AppGet>(&path, &Empty {}, &Empty {})
                 .await?;
             context.out.data(&app, fields)
+        }
+        Some(AppsCommand::Cancel { name, app }) => {
+            let app = name.or(app.app);
+            promotions::cancel(AppArgs { app }, context).await
         }
         Some(AppsCommand::Delete {
             name,

@@ -31,19 +31,20 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::nearest;
 
-/// Runs a command until it ended or the user interrupts. What holds a rack or a session sees to interrupts itself.
+/// Runs a command until it ended or the user interrupts. What holds a rack or a session sees to interrupts itself, and what
+/// follows a promotion asks.
 pub(crate) async fn run(command: Command, context: &mut Context<'_, '_>) -> Result<(), CliError> {
     if command.holds_rack() || command.holds_session() {
         return dispatch(command, context).await;
     }
-    let interrupted = tokio::select! {
+    let interrupts = context.interrupts.clone();
+    tokio::select! {
         ended = dispatch(command, context) => match ended {
             Err(error) => return Err(nearest::suggest(error, context).await),
             done => return done,
         },
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-    };
-    interrupted.map_err(|source| CliError::io("wait for Ctrl-C", source))?;
+        interrupted = interrupts.next() => interrupted?,
+    }
     Err(CliError::Interrupted {
         goes_on: context.goes_on.take(),
     })

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use hoist_api::Time;
 use hoist_api::endpoints::{EventList, PromotionCancel, PromotionGet, PromotionList};
-use hoist_api::types::{Empty, Event, Promotion, PromotionPath, Waiting};
+use hoist_api::types::{CancelQuery, Empty, Event, PhaseName, Promotion, PromotionPath, Waiting};
 
 use crate::args::{AppArgs, PageArgs};
 use crate::context::Context;
@@ -85,11 +85,12 @@ async fn list(
                     .map(|ended| short(promotion.began.until(ended)))
                     .unwrap_or_default()
                     .into(),
+                promotion.actor.as_str().into(),
                 promotion.reason.as_deref().unwrap_or_default().into(),
             ]
         };
         let header = [
-            "NUMBER", "KIND", "RELEASE", "STATUS", "BEGAN", "ELAPSED", "REASON",
+            "NUMBER", "KIND", "RELEASE", "OUTCOME", "BEGAN", "DURATION", "ACTOR", "REASON",
         ];
         Table::list(header, promotions.iter().map(row))
     })
@@ -167,10 +168,14 @@ pub(crate) async fn cancel(args: AppArgs, context: &mut Context<'_, '_>) -> Resu
     let client = context.client()?;
     context.out.begin("Cancelling")?;
     let promotion = client
-        .call::<PromotionCancel>(&path, &Empty {}, &Empty {})
+        .call::<PromotionCancel>(&path, &CancelQuery::default(), &Empty {})
         .await?;
+    let already = match promotion.phase {
+        Some(PhaseName::RollingBack) => " already",
+        _ => "",
+    };
     context.out.done(&format!(
-        "OK, promotion {} of {} goes back",
+        "OK, promotion {} of {} goes back{already}",
         promotion.number, promotion.release
     ))?;
     if context.out.json() {

@@ -14,6 +14,7 @@ use super::backup;
 use crate::args::RackArgs;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::interrupt::Interrupts;
 use crate::output::{Cell, Table};
 use crate::starter::{RackOptions, RunningRack};
 use crate::wait;
@@ -170,6 +171,16 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Completes at the next one that nobody else sees to.
+    pub(super) async fn next_unless_held(&mut self, interrupts: &Interrupts) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => if !interrupts.held() { return },
+                _ = self.terminate.recv() => return,
+            }
         }
     }
 }

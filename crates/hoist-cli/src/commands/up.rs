@@ -40,9 +40,10 @@ pub(crate) async fn run(args: Up, context: &mut Context<'_, '_>) -> Result<(), C
             rack.name,
             client.url()
         ))?;
+        let interrupts = context.interrupts.clone();
         return tokio::select! {
             deployed = deploy(&args, app, &client, context) => deployed?.live(),
-            () = signals.next() => Err(CliError::Interrupted { goes_on: context.goes_on.take() }),
+            () = signals.next_unless_held(&interrupts) => Err(CliError::Interrupted { goes_on: context.goes_on.take() }),
         };
     }
     let options = options(args.rack.clone(), context)?;
@@ -54,6 +55,8 @@ pub(crate) async fn run(args: Up, context: &mut Context<'_, '_>) -> Result<(), C
     };
     context.out.done("OK")?;
     let client = Client::new(target_in(&data_dir, rack.as_ref())?);
+    // With this rack everything of it ends: there is nothing to leave running.
+    context.asks = false;
     let deployed = tokio::select! {
         deployed = deploy(&args, app.clone(), &client, context) => deployed,
         () = signals.next() => Err(CliError::Interrupted { goes_on: None }),

@@ -228,6 +228,23 @@ impl<'a> Output<'a> {
         self.write(&format!("{step}... "))
     }
 
+    /// Asks something; what is typed ends the line, unless something else is printed before.
+    pub(crate) fn ask(&mut self, question: &str) -> Result<(), CliError> {
+        // The terminal shows Ctrl-C where the cursor is.
+        let cleared = if self.live.able() { "\r\x1b[K" } else { "\n" };
+        self.clear()?;
+        self.step = Some(Step {
+            text: question.to_owned(),
+            printed: true,
+        });
+        self.write(&format!("{cleared}{question} "))
+    }
+
+    /// What was asked is answered: its line has ended.
+    pub(crate) fn answered(&mut self) {
+        self.step = None;
+    }
+
     /// How far the step is that was begun: `Uploading source... 12 MB of 40 MB`, drawn in place. Does nothing where
     /// nothing can be drawn.
     pub(crate) fn progress(&mut self, text: &str) -> Result<(), CliError> {

@@ -75,9 +75,6 @@ pub enum CommandError {
     /// The promotion is going back already.
     #[error("the promotion is already going back")]
     AlreadyGoingBack,
-    /// The switch has happened.
-    #[error("too late to cancel: the new release serves already")]
-    AlreadySwitched,
     /// It is stopped, or stopping.
     #[error("the app is stopped already, or about to be")]
     AlreadyStopped,
@@ -237,7 +234,8 @@ fn reusable(
         .or_else(|| running(app, name).filter(|(workload, _)| same(workload)))
 }
 
-/// Asks the promotion in flight to end. One that has switched already ends `succeeded` at once when it is superseded.
+/// Asks the promotion in flight to end. One that has switched already goes back when a user cancels it, and ends `succeeded`
+/// at once when it is superseded.
 pub fn cancel(app: &mut App, cancel: Cancel, at: Version) -> Result<(), CommandError> {
     let promotion = app
         .promotion
@@ -245,7 +243,8 @@ pub fn cancel(app: &mut App, cancel: Cancel, at: Version) -> Result<(), CommandE
         .ok_or(CommandError::NothingInFlight)?;
     match promotion.phase {
         Phase::RollingBack { .. } => return Err(CommandError::AlreadyGoingBack),
-        Phase::Draining if cancel == Cancel::ByUser => return Err(CommandError::AlreadySwitched),
+        // Whoever cancelled was told that it goes back.
+        _ if promotion.cancel == Some(Cancel::ByUser) => {}
         _ => promotion.cancel = Some(cancel),
     }
     app.generation = at;

@@ -115,8 +115,13 @@ pub(super) fn has_command(app: &App, promotion: &Promotion) -> bool {
 }
 
 fn advance(app: &App, promotion: &Promotion, seen: &Observation, now: Timestamp) -> Verdict {
-    let before_switch = !matches!(promotion.phase, Phase::Draining | Phase::RollingBack { .. });
-    if let Some(cancel) = promotion.cancel.filter(|_| before_switch) {
+    let goes_back = |cancel: &Cancel| match promotion.phase {
+        Phase::RollingBack { .. } => false,
+        // What is superseded only then has succeeded; its successor need not wait for old requests.
+        Phase::Draining => *cancel == Cancel::ByUser,
+        _ => true,
+    };
+    if let Some(cancel) = promotion.cancel.filter(goes_back) {
         return back(app, promotion, Reason::Cancelled(cancel));
     }
     let verdict = match &promotion.phase {

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hoist_core::id::{ReleaseId, ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model::{
-    App, Cancel, Fingerprint, Life, Limits, Millis, Observation, Phase, Planned, PromotionKind,
-    Release, Service, Serving, Standing, Strategy, TaskStatus, Timestamp, Workload,
+    App, BackStep, Cancel, Fingerprint, Life, Limits, Millis, Observation, Phase, Planned,
+    PromotionKind, Reason, Release, ReplaceStep, Service, Serving, Standing, Strategy, TaskStatus,
+    Timestamp, Workload,
 };
-use hoist_core::plan::{self, Action, AppStatus, CommandError, PromoteOptions, Scaling, Verdict};
+use hoist_core::plan::{
+    self, Action, AppStatus, CommandError, PromoteOptions, Scaling, Transition, Verdict,
+};
 
 fn v(number: u64) -> Version {
     Version { epoch: 1, number }
@@ -248,15 +251,55 @@ fn limits_wait_for_a_restart_and_numbers_go_back_to_the_manifest() {
 }
 
 #[test]
-fn a_switched_promotion_is_not_cancelled_but_superseded() {
+fn every_phase_can_be_cancelled() {
+    for phase in [
+        Phase::Preparing,
+        Phase::Starting,
+        Phase::Replacing(ReplaceStep::Draining),
+        Phase::Replacing(ReplaceStep::Stopping),
+        Phase::Replacing(ReplaceStep::Starting),
+        Phase::Shifting,
+        Phase::Draining,
+    ] {
+        let mut app = promoting(phase.clone());
+        assert_eq!(plan::cancel(&mut app, Cancel::ByUser, v(11)), Ok(()));
+        let verdict = plan::step(&app, &Observation::default(), NOW);
+        let Verdict::Go(Transition::Enter {
+            phase: Phase::RollingBack { reason, .. },
+        }) = verdict
+        else {
+            panic!("{phase:?}: {verdict:?}");
+        };
+        assert_eq!(reason, Reason::Cancelled(Cancel::ByUser), "{phase:?}");
+    }
+    let going_back = promoting(Phase::RollingBack {
+        step: BackStep::Removing,
+        reason: Reason::Cancelled(Cancel::ByUser),
+        complete: true,
+    });
+    assert_eq!(
+        refused(&going_back, |app| plan::cancel(app, Cancel::ByUser, v(11))),
+        CommandError::AlreadyGoingBack
+    );
+}
+
+#[test]
+fn a_switched_promotion_that_is_superseded_has_succeeded_unless_it_was_cancelled() {
+    let mut app = promoting(Phase::Draining);
+    assert_eq!(plan::cancel(&mut app, Cancel::BySuperseding, v(11)), Ok(()));
+    let cancel = |app: &App| app.promotion.as_ref().and_then(|own| own.cancel);
+    assert_eq!(cancel(&app), Some(Cancel::BySuperseding));
+    assert_eq!(plan::cancel(&mut app, Cancel::ByUser, v(12)), Ok(()));
+    assert_eq!(plan::cancel(&mut app, Cancel::BySuperseding, v(13)), Ok(()));
+    assert_eq!(cancel(&app), Some(Cancel::ByUser));
+}
+
+/// A promotion of another release, in a phase.
+fn promoting(phase: Phase) -> App {
     let mut app = serving_app();
     promote(&mut app, release('B', 2), PromotionKind::Promote, None).expect("a promotion begins");
-    app.promotion.as_mut().expect("in flight").phase = Phase::Draining;
-    assert_eq!(
-        refused(&app, |app| plan::cancel(app, Cancel::ByUser, v(11))),
-        CommandError::AlreadySwitched
-    );
-    assert_eq!(plan::cancel(&mut app, Cancel::BySuperseding, v(11)), Ok(()));
+    app.promotion.as_mut().expect("in flight").phase = phase;
+    app
 }
 
 #[test]

@@ -257,13 +257,34 @@ async fn reached(at: Option<Instant>) {
     }
 }
 
-/// Answers one request and closes.
+/// Answers one request, once all of it is there, and closes.
 async fn answer(mut stream: tokio::net::TcpStream, status: u16) {
-    let mut asked = [0; 4096];
-    if stream.read(&mut asked).await.is_ok_and(|count| count > 0) {
+    let mut asked = Vec::new();
+    while !is_whole(&asked) {
+        let mut more = [0; 4096];
+        match stream.read(&mut more).await {
+            Ok(count @ 1..) => asked.extend_from_slice(&more[..count]),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    if !asked.is_empty() {
         let answer =
             format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
         let _ = stream.write_all(answer.as_bytes()).await;
         let _ = stream.shutdown().await;
     }
+}
+
+/// Whether a request has its head and as much of a body as that says.
+fn is_whole(asked: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(asked);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let length = name.eq_ignore_ascii_case("content-length");
+        length.then(|| value.trim().parse().ok())?
+    });
+    body.len() >= length.unwrap_or(0)
 }

@@ -97,7 +97,11 @@ async fn cancel(
     JsonCall { call, .. }: JsonCall<e::PromotionCancel>,
 ) -> Result<wire::Promotion, RackError> {
     let app = parse(&call.path.app)?;
-    let promotion = call.rack.cancel(&app, Cancel::ByUser, &call.actor).await?;
+    let only = call.query.promotion.as_deref().map(number).transpose()?;
+    let promotion = call
+        .rack
+        .cancel(&app, Cancel::ByUser, only, &call.actor)
+        .await?;
     Ok(call.rack.promotion_view(&promotion))
 }
 

@@ -1,6 +1,6 @@
 //! Scale, restart, stop, start and delete: what changes an app without a new release.
 
-use hoist_core::id::{AppName, ServiceName};
+use hoist_core::id::{AppName, ServiceName, Version};
 use hoist_core::model::{App, Cancel, PromotionKind, Release, Standing};
 use hoist_core::plan::{self, CommandError, Scaling};
 
@@ -202,25 +202,31 @@ impl Rack {
         .await
     }
 
-    /// Ends the promotion in flight, and says which it was.
+    /// Ends the promotion in flight, if it is `only` where that is named, and says which it was. One that goes back already does
+    /// so for the reason it has.
     pub async fn cancel(
         &self,
         app: &AppName,
         how: Cancel,
+        only: Option<Version>,
         actor: &Actor,
     ) -> Result<PromotionRecord, RackError> {
-        let number = self
+        let cancelled = self
             .change(app, |after, at, _, commit| {
-                let promotion = after.promotion.as_ref();
-                let number = promotion.map(|promotion| promotion.number);
-                let number = number.ok_or_else(|| RackError::NothingInFlight(app.clone()))?;
+                let number = in_flight(after, only)?;
                 plan::cancel(after, how, at)?;
                 let mut event = self.event(app, actor, "release:cancel", "cancelling".to_owned());
                 event.promotion = Some(number);
                 commit.events.push(event);
                 Ok(number)
             })
-            .await?;
+            .await;
+        let number = match cancelled {
+            Err(RackError::Command(CommandError::AlreadyGoingBack)) if how == Cancel::ByUser => {
+                in_flight(&self.app(app)?.app, only)?
+            }
+            cancelled => cancelled?,
+        };
         self.promotion(app, number).await
     }
 
@@ -249,5 +255,18 @@ impl Rack {
             self.controller.delete_volumes_with(app);
         }
         Ok(())
+    }
+}
+
+/// The promotion in flight, if it is `only` where that is named.
+fn in_flight(app: &App, only: Option<Version>) -> Result<Version, RackError> {
+    let found = app.promotion.as_ref().map(|promotion| promotion.number);
+    match (found, only) {
+        (None, None) => Err(RackError::NothingInFlight(app.name.clone())),
+        (found, Some(number)) if found != only => Err(RackError::HasEnded {
+            app: app.name.clone(),
+            number,
+        }),
+        (Some(number), _) | (None, Some(number)) => Ok(number),
     }
 }

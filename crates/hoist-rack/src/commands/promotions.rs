@@ -82,7 +82,7 @@ impl Rack {
                 IfBusy::Supersede if !superseded => {
                     superseded = true;
                     // It may have ended meanwhile, or be going back already: both make room.
-                    let _ = self.cancel(app, Cancel::BySuperseding, actor).await;
+                    let _ = self.cancel(app, Cancel::BySuperseding, None, actor).await;
                 }
                 IfBusy::Supersede | IfBusy::Wait => {}
             }

@@ -1,5 +1,6 @@
 //! Ring 2: a whole rack in one process: real store, real router, real probes; processes are scripts of the sim engine.
 
+mod cancelling;
 mod postdeploy;
 mod releases;
 mod world;
@@ -218,7 +219,7 @@ async fn a_second_promotion_waits_refuses_or_takes_over_as_it_was_told() {
         Some("succeeded")
     );
     let fifth = begin(&slow, IfBusy::Refuse).await.expect("the fifth");
-    rack.cancel(&app, Cancel::ByUser, &actor())
+    rack.cancel(&app, Cancel::ByUser, None, &actor())
         .await
         .expect("cancelled");
     assert_eq!(
