@@ -229,6 +229,7 @@ impl World {
             .and_then(|records| records.build(number));
         let build = build.cloned().expect("a build that was made");
         let id = self.release_id(build.command_fails);
+        let build_id = build.id();
         if build.script_fails {
             self.engine.scripts_fail.insert(id.clone());
         }
@@ -246,7 +247,7 @@ impl World {
         let record = Record {
             release: Release {
                 id: id.clone(),
-                build: "BAAAAAAAAAA".parse().expect("a build id"),
+                build: build_id,
                 has_release_command: build.has_release_command,
                 has_postdeploy: build.has_postdeploy,
                 services,

@@ -18,6 +18,7 @@ mod records;
 mod rest;
 mod router;
 mod scripts;
+mod sweeps;
 mod users;
 mod words;
 mod world;
@@ -179,6 +180,7 @@ fn promises_hold_under_faults() {
         "composed",
         "rollback succeeded",
         "rollback failed",
+        "collected",
     ];
     for kind in kinds
         .into_iter()
@@ -344,4 +346,19 @@ fn r5_a_parent_that_was_not_there_is_caught() {
 #[test]
 fn r6_a_rollback_that_keeps_what_runs_is_caught() {
     caught(Defect::KeepsWhatDiffers, "R6");
+}
+
+#[test]
+fn r7_collecting_what_one_could_go_back_to_is_caught() {
+    caught(Defect::CollectsWaysBack, "R7");
+}
+
+#[test]
+fn r7_collecting_what_runs_is_caught() {
+    caught(Defect::CollectsWhatRuns, "R7");
+}
+
+#[test]
+fn r7_collecting_what_is_staged_is_caught() {
+    caught(Defect::CollectsStaged, "R7");
 }

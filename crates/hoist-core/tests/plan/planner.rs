@@ -12,6 +12,7 @@ use hoist_core::model::{
     PromotionKind, Reason, Release, RenewalStage, RouteTarget, Timestamp,
 };
 use hoist_core::plan::{self, Action, CommandError, PromoteOptions, Transition, Verdict};
+use hoist_core::retention::{self, Facts, Gone};
 
 use crate::records::Records;
 
@@ -64,6 +65,12 @@ pub enum Defect {
     NamesItsOwnParent,
     /// R6: a rollback keeps what runs, whatever it is.
     KeepsWhatDiffers,
+    /// R7: what one could go back to is collected.
+    CollectsWaysBack,
+    /// R7: what runs is collected when it is old.
+    CollectsWhatRuns,
+    /// R7: what is staged is collected when it is old.
+    CollectsStaged,
 }
 
 /// `step`, `apply`, `converge` and `route`, sound or not.
@@ -226,11 +233,21 @@ impl Planner {
             }
             _ => {}
         }
-        let mut served = Served::default();
-        for (release, kind) in records.successes() {
-            served.add(release.clone(), kind == PromotionKind::Rollback);
+        let served = records.served();
+        let mut ways = served.ways_back();
+        ways.find(|id| records.find(id).is_some()).cloned()
+    }
+
+    /// What retention takes.
+    pub fn gone(&self, facts: &Facts) -> Gone {
+        let mut facts = facts.clone();
+        match self.defect {
+            Some(Defect::CollectsWaysBack) => facts.served = Served::default(),
+            Some(Defect::CollectsWhatRuns) => facts.needed.clear(),
+            Some(Defect::CollectsStaged) => facts.active = None,
+            _ => {}
         }
-        served.last_good().cloned()
+        retention::gone(&facts)
     }
 
     /// What is recorded as the parent of a copy.

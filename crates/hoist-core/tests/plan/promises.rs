@@ -161,7 +161,9 @@ pub fn last_good(records: &Records, chosen: Option<&ReleaseId>) -> Broken {
         }
     }
     let mut before = periods.iter().take(now).rev();
-    let wanted = before.find(|period| !period.left);
+    // What is gone for good is nothing to go back to.
+    let there = |release: &ReleaseId| records.find(release).is_some();
+    let wanted = before.find(|period| !period.left && there(period.release));
     let wanted = wanted.map(|period| period.release);
     (chosen != wanted).then(|| ("R3", format!("goes back to {chosen:?}, not to {wanted:?}")))
 }

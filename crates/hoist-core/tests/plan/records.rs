@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hoist_core::id::{ReleaseId, ServiceName, Version};
+use hoist_core::id::{BuildId, ReleaseId, ServiceName, Version};
 use hoist_core::lineage::Kin;
 use hoist_core::model::{App, Outcome, PromotionKind, Release, Service};
 use hoist_core::plan::explain::outcome_word;
@@ -22,6 +22,14 @@ pub struct Build {
     pub command_fails: bool,
     pub has_postdeploy: bool,
     pub script_fails: bool,
+}
+
+impl Build {
+    pub fn id(&self) -> BuildId {
+        let letter = |place: u32| char::from(b'A' + (self.number / 26u32.pow(place) % 26) as u8);
+        let letters: String = (0..3).rev().map(letter).collect();
+        format!("BAAAAAAA{letters}").parse().expect("a build id")
+    }
 }
 
 /// Variables; no value is given twice, so a value says which change it came with.
@@ -73,6 +81,8 @@ impl Record {
 pub struct Attempt {
     pub number: Version,
     pub release: ReleaseId,
+    /// What that is, or is a copy of: known when the release itself is not any more.
+    pub origin: ReleaseId,
     pub kind: PromotionKind,
     /// How it ended; none while it is in flight.
     pub outcome: Option<&'static str>,
@@ -138,15 +148,18 @@ impl Records {
     /// Promotions that succeeded, oldest first: what they made active, copies by what they are copies of.
     pub fn successes(&self) -> impl Iterator<Item = (&ReleaseId, PromotionKind)> {
         let succeeded = self.attempts.iter().filter(|attempt| attempt.succeeded());
-        succeeded.filter_map(|attempt| Some((self.find(&attempt.release)?.origin(), attempt.kind)))
+        succeeded.map(|attempt| (&attempt.origin, attempt.kind))
     }
 
     /// Takes note of a promotion that began.
     pub fn committed(&mut self, before: &App, after: &App) {
         if let (None, Some(promotion)) = (&before.promotion, &after.promotion) {
+            let target = &promotion.target;
+            let origin = self.find(target).map_or(target, Record::origin).clone();
             self.attempts.push(Attempt {
                 number: promotion.number,
-                release: promotion.target.clone(),
+                release: target.clone(),
+                origin,
                 kind: promotion.kind,
                 outcome: None,
             });

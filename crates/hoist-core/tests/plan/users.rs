@@ -109,6 +109,7 @@ pub fn act(world: &mut World) {
             76..79 => limit(world, &name),
             79..82 => said(world, &name, "stop", plan::stop),
             82..83 => said(world, &name, "delete", plan::delete),
+            83..87 => sweep(world, &name),
             _ => {}
         }
     }
@@ -137,6 +138,13 @@ pub fn promote(
     let target = records.and_then(|records| records.find(release));
     let target = target.map(|record| record.release.clone());
     target.is_some_and(|target| begin(world, name, target, kind, PromoteOptions::default()))
+}
+
+/// Some apps have a one-off that runs whatever release.
+fn sweep(world: &mut World, name: &AppName) {
+    let keep = world.random.between(1, 6) as u32;
+    let used = deploys::any(world, name).filter(|_| world.random.permille(300));
+    world.sweep(name, keep, used);
 }
 
 fn restart(world: &mut World, name: &AppName) {
