@@ -181,6 +181,11 @@ operations! {
         errors: [AppNotFound, ReleaseNotFound, BuildNotComplete, NothingActive, NoRelease, AppDeleting],
         summary: "Makes a release of one's build and another's environment, which is not promoted.",
     }
+    /// What serves, is warm, in flight, staged, a way back, run by a one-off, or among the newest stays, and all that it needs.
+    ReleasePrune("prune_releases", Post "/prune", Admin, Json, 200) {
+        path: Empty, query: Empty, body: PruneRequest, reply: Pruned, errors: [AppNotFound],
+        summary: "Removes releases and builds that nobody needs, of an app or of all, or says what that would be; never a volume.",
+    }
     ReleaseDiffGet("diff_release", Get "/apps/{app}/releases/{release}/diff", Read, Json, 200) {
         path: ReleasePath, query: ReleaseDiffQuery, body: Empty, reply: ReleaseDiff,
         errors: [AppNotFound, ReleaseNotFound, NothingActive, NoRelease],

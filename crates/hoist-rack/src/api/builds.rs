@@ -118,6 +118,9 @@ async fn list(
         .as_deref()
         .map(parse::<BuildId>)
         .transpose()?;
+    if let Some(before) = &before {
+        call.rack.build(&app, before).await?;
+    }
     let records = call.rack.store.builds(&app, before.as_ref(), limit).await?;
     let next = (records.len() == limit as usize)
         .then(|| records.last())

@@ -9,6 +9,7 @@ mod moving;
 mod planned;
 mod processes;
 mod promotions;
+mod prune;
 mod racks;
 mod releases;
 mod sessions;
@@ -41,6 +42,7 @@ pub fn router(rack: Arc<Rack>) -> Router {
     let router = sources::mount(router);
     let router = releases::mount(router);
     let router = promotions::mount(router);
+    let router = prune::mount(router);
     let router = env::mount(router);
     let router = processes::mount(router);
     let router = sessions::mount(router);

@@ -59,6 +59,10 @@ async fn list(
         .as_deref()
         .map(parse::<ReleaseId>)
         .transpose()?;
+    if let Some(before) = &before {
+        // One that was collected since has no place: to begin again at the newest would never end.
+        call.rack.release(&app, before).await?;
+    }
     let records = call
         .rack
         .store

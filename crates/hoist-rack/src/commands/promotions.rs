@@ -1,7 +1,6 @@
 //! Promotions and rollbacks: what is asked of the planner, and their records.
 
 use hoist_core::describe;
-use hoist_core::history::Served;
 use hoist_core::id::{AppName, ReleaseId, ServiceName, Version};
 use hoist_core::lineage::Start;
 use hoist_core::model::{App, Cancel, Millis, PromotionKind, Release, Timestamp};
@@ -256,19 +255,14 @@ impl Rack {
         if entry.app.serving.is_none() {
             return Err(RackError::NothingActive(app.clone()));
         }
-        let mut promotions = self.store.promotions(app, None, HISTORY_MAX).await?;
-        promotions.retain(|promotion| promotion.outcome.as_deref() == Some("succeeded"));
-        promotions.reverse();
-        let mut served = Served::default();
-        for promotion in promotions {
-            let release = self.release(app, &promotion.release).await?;
-            let origin = release.rollback_of.unwrap_or(release.id);
-            served.add(origin, promotion.kind == kind_word(PromotionKind::Rollback));
+        let served = self.store.served(app).await?;
+        // One that was collected is passed over: the ways back that can be needed are kept.
+        for release in served.ways_back() {
+            if let Some(found) = self.store.release(app, release).await? {
+                return Ok(found);
+            }
         }
-        match served.last_good() {
-            Some(release) => self.release(app, release).await,
-            None => Err(RackError::NothingToRollBackTo(app.clone())),
-        }
+        Err(RackError::NothingToRollBackTo(app.clone()))
     }
 }
 
@@ -283,9 +277,6 @@ fn overruled_words(overruled: &Overruled) -> String {
         "{service} stays at {size} by hoist scale; the manifest says {count}: hoist scale --from-manifest {service} gives it back"
     )
 }
-
-/// Promotions that are looked through for a release to go back to.
-const HISTORY_MAX: u32 = 1_000;
 
 /// The word of what a promotion was asked for.
 pub(crate) fn kind_word(kind: PromotionKind) -> &'static str {

@@ -114,6 +114,13 @@ impl Store {
         .await
     }
 
+    /// What served, as far as promotions that succeeded are kept.
+    pub(crate) async fn served(self: &Arc<Self>, app: &AppName) -> Result<Served, StoreError> {
+        let app = app.clone();
+        self.read(move |connection| served(connection, app.as_str()))
+            .await
+    }
+
     /// Removes rows, durably, all or none of them.
     ///
     /// # Errors

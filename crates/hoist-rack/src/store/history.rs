@@ -9,11 +9,11 @@ use rusqlite::{OptionalExtension, Params, Row};
 use super::rows::{
     BUILD_COLUMNS, EVENT_COLUMNS, LISTED_COLUMNS, ONE_OFF_COLUMNS, PROMOTION_COLUMNS,
     RELEASE_COLUMNS, get_build, get_description, get_event, get_kin, get_listed, get_one_off,
-    get_promotion, get_release, get_served,
+    get_promotion, get_release,
 };
 use super::{
-    BuildRecord, Event, ListedRelease, OneOffRecord, PromotionRecord, ReleaseRecord, ServedRecord,
-    Store, StoreError,
+    BuildRecord, Event, ListedRelease, OneOffRecord, PromotionRecord, ReleaseRecord, Store,
+    StoreError,
 };
 
 type Read<T> = fn(&Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error>;
@@ -165,21 +165,6 @@ impl Store {
         let active = active.map(|id| id.as_str().to_owned());
         let params = (app.as_str().to_owned(), active, limit);
         self.list(sql.to_owned(), params, get_kin).await
-    }
-
-    /// The last `limit` promotions of an app that succeeded, newest first: the release that each made active, the one that
-    /// it is a copy of when it was made to go back, and what was asked for.
-    pub async fn served(
-        self: &Arc<Self>,
-        app: &AppName,
-        limit: u32,
-    ) -> Result<Vec<ServedRecord>, StoreError> {
-        let sql = "SELECT release, rollback_of, kind FROM promotions
-                   JOIN releases ON releases.id = promotions.release
-                   WHERE promotions.app = ?1 AND outcome = 'succeeded'
-                   ORDER BY epoch DESC, number DESC LIMIT ?2";
-        self.list(sql.to_owned(), (app.as_str().to_owned(), limit), get_served)
-            .await
     }
 
     /// A promotion of an app.

@@ -127,16 +127,7 @@ pub struct ListedRelease {
     pub outcome: Option<String>,
 }
 
-/// A promotion that made a release active.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServedRecord {
-    /// The release; of a copy that was made to go back, what it is a copy of.
-    pub release: ReleaseId,
-    /// What was asked for: see [`PromotionRecord::kind`].
-    pub kind: String,
-}
-
-/// One attempt to make a release live, kept for good.
+/// One attempt to make a release live. Kept for good of what is kept; of the rest, the newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromotionRecord {
     /// Its app.
@@ -177,7 +168,7 @@ pub struct PromotionReport {
     pub hint: Option<String>,
 }
 
-/// A process that was started to run one command, kept for good.
+/// A process that was started to run one command. The newest are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OneOffRecord {
     /// Its id.

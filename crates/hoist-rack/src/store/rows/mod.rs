@@ -15,8 +15,7 @@ use hoist_core::model::Timestamp;
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    BuildRecord, BuildStatus, Event, ListedRelease, PromotionRecord, ReleaseRecord, ServedRecord,
-    StoreError,
+    BuildRecord, BuildStatus, Event, ListedRelease, PromotionRecord, ReleaseRecord, StoreError,
 };
 
 pub(super) use app::{read_app, write_app};
@@ -209,13 +208,6 @@ pub(super) fn get_description(row: &Row<'_>) -> SqlResult<Result<(ReleaseId, Str
 }
 
 /// A release, what it is a copy of, and the kind of its promotion.
-pub(super) fn get_served(row: &Row<'_>) -> SqlResult<Result<ServedRecord, StoreError>> {
-    let (release, copied): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-    let kind = row.get(2)?;
-    let release = copied.unwrap_or(release);
-    Ok(parse(&release).map(|release| ServedRecord { release, kind }))
-}
-
 pub(super) fn get_kin(row: &Row<'_>) -> SqlResult<Result<Kin, StoreError>> {
     let (id, parent): (String, Option<String>) = (row.get(0)?, row.get(1)?);
     let flawed = row.get(2)?;
