@@ -31,6 +31,12 @@ pub struct About {
     /// Its releases, oldest first.
     #[serde(default)]
     pub releases: Vec<Named>,
+    /// Its volumes, by name.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// Releases that stayed behind.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
     /// What opens its env; without one the env is not in it.
     #[serde(default)]
     key: Option<serde::de::IgnoredAny>,
@@ -41,6 +47,15 @@ pub struct About {
 pub struct Named {
     /// The id.
     pub id: String,
+}
+
+/// A release that is not in an export.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LeftOut {
+    /// Its id.
+    pub id: String,
+    /// Why, in a sentence.
+    pub why: String,
 }
 
 impl About {

@@ -11,7 +11,7 @@ use crate::starter::Passphrase;
 pub const HOIST_URL: &str = "HOIST_URL";
 /// The data directory, when `--data-dir` is not given.
 pub const HOIST_DATA_DIR: &str = "HOIST_DATA_DIR";
-/// The passphrase of the key in a backup.
+/// The passphrase of the key in a backup, or of the env in an export.
 pub const HOIST_BACKUP_PASSPHRASE: &str = "HOIST_BACKUP_PASSPHRASE";
 /// Where data of the user lives; the default data directory is `hoist` in it.
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
@@ -49,7 +49,7 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ),
     (
         HOIST_BACKUP_PASSPHRASE,
-        "the passphrase of the key in a backup",
+        "the passphrase of the key in a backup, or of the env in an export",
     ),
     (
         XDG_DATA_HOME,

@@ -141,7 +141,41 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("hoist builds logs BABCDEFGHIJ", "what one said"),
         ],
     ),
+    (
+        "apps export",
+        &[
+            (
+                "hoist apps export shop -f shop.export",
+                "asks for a passphrase for its variables",
+            ),
+            (
+                "hoist apps export shop -f shop.export --without-env --active-only",
+                "what serves, and nothing else",
+            ),
+        ],
+    ),
+    (
+        "apps import",
+        &[
+            (
+                "hoist apps import -f shop.export",
+                "under its own name; nothing of it runs yet",
+            ),
+            (
+                "hoist apps import market -f shop.export --promote",
+                "under another name, and live",
+            ),
+        ],
+    ),
     ("builds info", &[("hoist builds info BABCDEFGHIJ", "")]),
+    (
+        "builds export",
+        &[("hoist builds export BABCDEFGHIJ -f shop.build", "")],
+    ),
+    (
+        "builds import",
+        &[("hoist builds import -a market -f shop.build", "")],
+    ),
     ("builds logs", &[("hoist builds logs BABCDEFGHIJ", "")]),
     (
         "releases",
@@ -196,6 +230,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "hoist releases rollback RABCDEFGHIJ",
                 "to this one, with its variables",
             ),
+        ],
+    ),
+    (
+        "releases prune",
+        &[
+            ("hoist releases prune --dry-run", "what would go"),
+            ("hoist releases prune --all", "of every app"),
         ],
     ),
     (

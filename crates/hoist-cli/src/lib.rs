@@ -3,6 +3,7 @@
 //! [`main`] is all that the binary calls. Commands get a [`context::Context`]: where to print, which rack to ask, and
 //! the surroundings of this run. Nothing else reads the environment or prints.
 
+mod archive;
 mod args;
 mod commands;
 mod context;
@@ -11,11 +12,13 @@ mod error;
 mod flow;
 mod follow;
 mod grammar;
+mod half;
 mod interrupt;
 mod lineage;
 mod nearest;
 mod output;
 mod package;
+mod passphrase;
 mod session;
 mod settings;
 mod starter;

@@ -136,7 +136,7 @@ impl Flow<'_, '_, '_> {
     }
 
     /// Shows how far an upload is until it ended.
-    async fn shown<T>(
+    pub(crate) async fn shown<T>(
         &mut self,
         sending: impl Future<Output = Result<T, CallError>>,
         sent: &Arc<AtomicU64>,

@@ -1,11 +1,11 @@
-//! `hoist apps`: list, create, show, delete.
+//! `hoist apps`: list, create, show, delete; export and import are in `moving`.
 
 use clap::{Args, Subcommand};
 use hoist_api::ErrorCode;
 use hoist_api::endpoints::{AppCreate, AppDelete, AppGet, AppList};
 use hoist_api::types::{App, AppCreateRequest, DeleteQuery, Empty};
 
-use super::promotions;
+use super::{moving, promotions};
 use crate::args::AppArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -42,6 +42,10 @@ enum AppsCommand {
         #[command(flatten)]
         app: AppArgs,
     },
+    /// Write an app to a file, to import it on another rack
+    Export(moving::ExportApp),
+    /// Make an app of a file that `apps export` wrote; nothing of it runs yet
+    Import(moving::ImportApp),
     /// Delete an app: its processes, releases and logs; volumes stay
     Delete {
         /// The app
@@ -73,6 +77,8 @@ pub(crate) async fn run(args: Apps, context: &mut Context<'_, '_>) -> Result<(),
             let app = name.or(app.app);
             promotions::cancel(AppArgs { app }, context).await
         }
+        Some(AppsCommand::Export(args)) => moving::export_app(args, context).await,
+        Some(AppsCommand::Import(args)) => moving::import_app(args, context).await,
         Some(AppsCommand::Delete {
             name,
             confirm,

@@ -1,9 +1,6 @@
 //! `hoist rack backup` and `rack restore`: a rack in one file, and a rack made from one.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use hoist_api::Time;
@@ -12,7 +9,9 @@ use serde_json::json;
 use super::rack::by_url;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::half::Half;
 use crate::output::bytes;
+use crate::passphrase::{Asking, Purpose, ask, passphrase};
 use crate::starter::{BackupContents, BackupWish, Passphrase, Restored};
 
 #[derive(Debug, Args)]
@@ -56,17 +55,11 @@ pub(super) async fn backup(args: Backup, context: &mut Context<'_, '_>) -> Resul
         ));
     }
     let file = context.environment.directory.join(&args.file);
-    if fs::symlink_metadata(&file).is_ok() {
-        return Err(CliError::refused(
-            format!("{} is there already", file.display()),
-            "name a file that is not, or remove it first",
-        ));
-    }
-    let passphrase = passphrase(&args.key, Asking::Twice, context)?;
+    let half = Half::beside(&file)?;
+    let passphrase = key_passphrase(&args.key, Asking::Twice, context)?;
     let has_passphrase = passphrase.is_some();
     let (data_dir, starter) = (context.data_dir()?, context.starter()?);
     context.out.begin("Backing up rack")?;
-    let half = Half::beside(&file)?;
     let wish = BackupWish {
         passphrase,
         without_slugs: args.without_slugs,
@@ -96,7 +89,7 @@ pub(super) async fn restore(args: Restore, context: &mut Context<'_, '_>) -> Res
     let file = context.environment.directory.join(&args.file);
     let (data_dir, starter) = (context.data_dir()?, context.starter()?);
     let key_left = args.key.without_key;
-    let passphrase = passphrase(&args.key, Asking::Never, context)?;
+    let passphrase = key_passphrase(&args.key, Asking::Never, context)?;
     context.out.begin("Restoring rack")?;
     let restored = starter.restore(&file, &data_dir, passphrase, key_left);
     let contents = match restored.await? {
@@ -132,6 +125,21 @@ pub(super) async fn restore(args: Restore, context: &mut Context<'_, '_>) -> Res
     }
 }
 
+fn key_passphrase(
+    args: &KeyArgs,
+    asking: Asking,
+    context: &mut Context<'_, '_>,
+) -> Result<Option<Passphrase>, CliError> {
+    const PURPOSE: Purpose = Purpose {
+        question: "New passphrase for the key (empty leaves the key out): ",
+        without: "--without-key",
+    };
+    if args.without_key {
+        return Ok(None);
+    }
+    passphrase(args.passphrase_file.as_deref(), asking, PURPOSE, context)
+}
+
 fn describe(contents: &BackupContents) -> String {
     let count = |count: usize, noun: &str| match count {
         1 => format!("1 {noun}"),
@@ -158,120 +166,4 @@ fn as_json(contents: &BackupContents, place: &str) -> serde_json::Value {
         "created": Time(contents.created_ms),
         "version": contents.version,
     })
-}
-
-/// Whether a terminal may be asked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asking {
-    /// A new passphrase, which a slip of the finger would lose.
-    Twice,
-    Never,
-}
-
-/// The passphrase: of the file, of the environment, or of a person.
-fn passphrase(
-    args: &KeyArgs,
-    asking: Asking,
-    context: &mut Context<'_, '_>,
-) -> Result<Option<Passphrase>, CliError> {
-    if args.without_key {
-        return Ok(None);
-    }
-    if let Some(path) = &args.passphrase_file {
-        let path = context.environment.directory.join(path);
-        let text = fs::read_to_string(&path)
-            .map_err(|source| CliError::io(format!("read {}", path.display()), source))?;
-        let line = text.lines().next().unwrap_or_default();
-        let empty = || {
-            CliError::refused(
-                format!("{} has no passphrase in its first line", path.display()),
-                "write one, or use --without-key",
-            )
-        };
-        return Passphrase::new(line).ok_or_else(empty).map(Some);
-    }
-    if let Some(passphrase) = &context.environment.backup_passphrase {
-        return Ok(Some(passphrase.clone()));
-    }
-    if asking == Asking::Never || !context.environment.stderr_terminal {
-        return Ok(None);
-    }
-    let first = ask(
-        "New passphrase for the key (empty leaves the key out): ",
-        context,
-    )?;
-    if first.is_none() {
-        return Ok(None);
-    }
-    if ask("The same again: ", context)? == first {
-        Ok(first)
-    } else {
-        Err(CliError::refused("the two passphrases differ", "try again"))
-    }
-}
-
-/// Asks the person at the terminal, without showing what is typed.
-fn ask(question: &str, context: &mut Context<'_, '_>) -> Result<Option<Passphrase>, CliError> {
-    debug_assert!(context.environment.stderr_terminal);
-    match rpassword::prompt_password(question) {
-        Ok(typed) => Ok(Passphrase::new(&typed)),
-        // Ctrl-C; the terminal is as it was.
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            Err(CliError::Interrupted { goes_on: None })
-        }
-        // Ctrl-D is no answer, and must not leave the key out.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            context.out.chatter("")?;
-            Err(CliError::refused("no passphrase was given", "try again"))
-        }
-        Err(source) => Err(CliError::io("read a passphrase from the terminal", source)),
-    }
-}
-
-/// A file that is written beside its place, and goes unless it gets there.
-struct Half(PathBuf);
-
-impl Half {
-    fn beside(file: &Path) -> Result<Self, CliError> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let unique = format!(".{name}.half-{}", std::process::id());
-        Ok(Self(file.with_file_name(unique)))
-    }
-
-    /// Only its owner can read it.
-    fn writer(&self) -> Result<File, CliError> {
-        let mut options = File::options();
-        let made = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&self.0);
-        made.map_err(|source| self.failed(source))
-    }
-
-    /// Makes sure that it is on disk, and gives it its name. Answers its size.
-    fn finish(self, file: &Path) -> Result<u64, CliError> {
-        let finish = || {
-            let written = File::open(&self.0)?;
-            written.sync_all()?;
-            // Not over a file that came meanwhile.
-            fs::hard_link(&self.0, file)?;
-            let parent = file
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-            Ok(written.metadata()?.len())
-        };
-        finish().map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: io::Error) -> CliError {
-        CliError::io(format!("write {}", self.0.display()), source)
-    }
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }

@@ -1,4 +1,4 @@
-//! `hoist builds`: list, show, log.
+//! `hoist builds`: list, show, log; export and import are in `moving`.
 
 use clap::{Args, Subcommand};
 use hoist_api::Time;
@@ -6,6 +6,7 @@ use hoist_api::client::Next;
 use hoist_api::endpoints::{BuildGet, BuildList, BuildLogs};
 use hoist_api::types::{Build, BuildPath, Empty};
 
+use super::moving;
 use crate::args::{AppArgs, PageArgs};
 use crate::context::Context;
 use crate::error::CliError;
@@ -28,6 +29,10 @@ enum BuildsCommand {
     Info(OneBuild),
     /// Show the output of a build, as it comes while it runs
     Logs(OneBuild),
+    /// Write a build to a file, to import it to another app or rack
+    Export(moving::ExportBuild),
+    /// Make a build, and a release of it, of a file that `builds export` wrote
+    Import(moving::ImportBuild),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +58,8 @@ pub(crate) async fn run(args: Builds, context: &mut Context<'_, '_>) -> Result<(
             context.out.data(&build, fields)
         }
         Some(BuildsCommand::Logs(one)) => logs(one, context).await,
+        Some(BuildsCommand::Export(args)) => moving::export_build(args, context).await,
+        Some(BuildsCommand::Import(args)) => moving::import_build(args, context).await,
     }
 }
 

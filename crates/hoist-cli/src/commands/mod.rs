@@ -13,6 +13,7 @@ pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod manifest;
+pub(crate) mod moving;
 pub(crate) mod open;
 pub(crate) mod promote;
 pub(crate) mod promotions;

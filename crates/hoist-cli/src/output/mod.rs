@@ -112,6 +112,11 @@ impl<'a> Output<'a> {
         self.print_data(&format!("{text}\n"))
     }
 
+    /// Data that is no text, as it is.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.stdout.write_all(bytes).map_err(CliError::Output)
+    }
+
     /// Data as JSON: indented for what is read as a whole, on one line for items of a stream.
     pub(crate) fn print_json(&mut self, data: &impl Serialize) -> Result<(), CliError> {
         let text =

@@ -21,6 +21,7 @@ use dockerignore::DockerIgnore;
 
 pub(crate) use git::commit_of;
 pub(crate) use listing::{Listing, Parts};
+pub(crate) use send::{Upload, send};
 
 /// Files that tell how to build and run the source: they go along even when an ignore file names them.
 pub(crate) const MANIFESTS: [&str; 4] = ["hoist.yml", "convox.yml", "Procfile", "app.json"];

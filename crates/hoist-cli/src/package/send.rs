@@ -101,8 +101,9 @@ impl Read for Digested {
     }
 }
 
-fn send(
-    write: impl FnOnce(&mut PieceWriter) -> Result<(), PackageError> + Send + 'static,
+/// Starts to stream what `write` writes.
+pub(crate) fn send<E: std::error::Error + Send + Sync + 'static>(
+    write: impl FnOnce(&mut PieceWriter) -> Result<(), E> + Send + 'static,
 ) -> Upload {
     let (sender, pieces) = mpsc::channel(4);
     let sent = Arc::new(AtomicU64::new(0));
@@ -121,7 +122,7 @@ fn send(
 }
 
 /// Gathers writes into pieces and hands them on.
-struct PieceWriter {
+pub(crate) struct PieceWriter {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
     sent: Arc<AtomicU64>,

@@ -14,9 +14,9 @@ use crate::archive::ArchiveError;
 use crate::error::RackError;
 
 pub(crate) use head::{Head, Made};
+pub(crate) use pack::Origin;
 pub use pack::{ExportWish, Prepared};
 pub use unpack::ImportWish;
-pub(crate) use pack::Origin;
 pub(crate) use unpack::{Unpacked, unpack};
 
 /// What an export is of.
