@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use crate::id::{Slot, SlotId, WorkloadId};
 use crate::model::{
     App, BackStep, ExitCause, Observation, Phase, Process, ProcessState, Promotion, ReplaceStep,
-    TaskStatus, Workload,
+    Strategy, TaskStatus, Workload,
 };
 
 use super::Action;
 use super::gate::stale;
 use super::renewal::must_stop;
 use super::shape::{
-    held, held_by_engine, others, replaces, restoring, serving, targets, withdrawn,
+    held, held_by_engine, others, replaces, restoring, service_of, serving, targets, withdrawn,
 };
 use super::waiting::Part;
 
@@ -153,8 +153,12 @@ fn waits_for_place(app: &App, workload: &Workload, seen: &Observation) -> bool {
             ..
         }
     );
-    back && restoring(app, workload)
-        && replaces(app, promotion, &workload.id.service)
+    // The target may lack the service: then the old process is on its way out all the same.
+    let own = service_of(app, workload);
+    let alone = own.is_some_and(|service| service.strategy == Strategy::Replace)
+        || replaces(app, promotion, &workload.id.service);
+    back && alone
+        && restoring(app, workload)
         && (!stale(seen, promotion.since, &[Part::Engine]).is_empty()
             || others(seen, &workload.id).next().is_some())
 }
