@@ -10,7 +10,7 @@ use hoist_core::model::{App, Promotion, Timestamp};
 use hoist_core::plan;
 
 use super::planned::planned_services;
-use crate::commands::{Beside, OneOffView, ProcessView, ReleaseDiff};
+use crate::commands::{Beside, OneOffView, ProcessView, ReleaseDiff, awaits_route};
 use crate::control;
 use crate::error::RackError;
 use crate::rack::Rack;
@@ -94,6 +94,7 @@ impl Rack {
                     workload.is_some_and(|workload| workload.id == slot.workload)
                         && **probe == hoist_core::model::Probe::Ready
                 });
+                let ready: Vec<_> = ready.map(|(slot, _)| slot).collect();
                 let under_way = app.resizes.get(name).map(|resize| wire::Resize {
                     from: resize.from,
                     to: resize.to,
@@ -113,11 +114,13 @@ impl Rack {
                     reason: None,
                 });
                 let ended = self.controller.last_resize(&app.name, name);
+                // A size is reached when requests can reach its processes.
+                let reached = !ready.iter().any(|slot| awaits_route(app, &seen, slot));
                 let ended = ended.map(|resize| wire::Resize {
                     from: resize.from,
                     to: resize.to,
                     began: time(resize.began),
-                    ended: Some(time(resize.ended)),
+                    ended: (reached || resize.reason.is_some()).then(|| time(resize.ended)),
                     reason: resize.reason.clone(),
                 });
                 let resize = under_way.or(asked).or(ended);
@@ -127,7 +130,7 @@ impl Rack {
                     .and_then(|detail| detail.manifest.service(name));
                 wire::Service {
                     running: running as u16,
-                    ready: ready.count() as u16,
+                    ready: ready.len() as u16,
                     url: urls.get(name.as_str()).cloned(),
                     resize,
                     ..asked_view(app, name, Some(service.count), own)

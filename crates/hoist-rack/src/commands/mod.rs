@@ -27,6 +27,7 @@ pub(crate) use builds::{Built, Stands};
 pub use env::EnvUpdate;
 pub use lifecycle::{ScaleEffect, ScaleOutcome, ScaleWish};
 pub use moving::{Imported, Renamed};
+pub(crate) use processes::awaits_route;
 pub use processes::{Found, OneOffView, ProcessView, RenewalView};
 pub use promotions::RolledBack;
 pub(crate) use promotions::kind_word;

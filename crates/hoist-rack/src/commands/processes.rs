@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hoist_core::id::{AppName, ProcessId, ReleaseId, SlotId, WorkloadId};
+use hoist_core::limits::READY_AFTER;
 use hoist_core::model::{App, Observation, Probe, Process, ProcessState, RenewalStage, Timestamp};
 use hoist_core::plan;
 use hoist_engine::{Beside, TaskId};
@@ -192,7 +193,7 @@ impl Rack {
         let command = service.and_then(|service| service.command.as_ref());
         let limits = crate::control::limits_of(app, &slot.workload);
         ProcessView {
-            status: status(app, seen, &slot, process),
+            status: status(app, seen, &slot, process, self.clock.now()),
             process: process.clone(),
             renewal: self.renewal(app, &slot),
             release,
@@ -229,14 +230,20 @@ impl Rack {
 }
 
 /// One word for how a process stands.
-fn status(app: &App, seen: &Observation, slot: &SlotId, process: &Process) -> &'static str {
+fn status(
+    app: &App,
+    seen: &Observation,
+    slot: &SlotId,
+    process: &Process,
+    now: Timestamp,
+) -> &'static str {
     match process.state {
         ProcessState::Stopping => return "stopping",
         ProcessState::Exited(exit) if exit.code == 0 => return "exited",
         ProcessState::Exited(_) => return "crashed",
         ProcessState::Running => {}
     }
-    if let Some(kind) = on_its_way_out(app, &slot.workload) {
+    if let Some(kind) = on_its_way_out(app, &slot.workload, now) {
         return kind;
     }
     match app.renewals.get(slot).map(|renewal| renewal.stage) {
@@ -255,7 +262,7 @@ fn status(app: &App, seen: &Observation, slot: &SlotId, process: &Process) -> &'
 
 /// Whether requests cannot reach the process yet though it could take them: its service serves, and the router does not
 /// run a table with it. A promotion's own processes get theirs with the switch.
-fn awaits_route(app: &App, seen: &Observation, slot: &SlotId) -> bool {
+pub(crate) fn awaits_route(app: &App, seen: &Observation, slot: &SlotId) -> bool {
     let Some(serving) = app.serving.as_ref().filter(|_| app.promotion.is_none()) else {
         return false;
     };
@@ -269,15 +276,16 @@ fn awaits_route(app: &App, seen: &Observation, slot: &SlotId) -> bool {
         && !seen.router.routed.contains(slot)
 }
 
-fn on_its_way_out(app: &App, id: &WorkloadId) -> Option<&'static str> {
+fn on_its_way_out(app: &App, id: &WorkloadId, now: Timestamp) -> Option<&'static str> {
     let retiring = app.retiring.get(id)?;
-    let now = crate::clock::wall();
-    let warm = now < Timestamp(retiring.warm_until.0);
+    let warm = now < retiring.warm_until;
     Some(if warm { "warm" } else { "draining" })
 }
 
 /// Whether the process may still be coming up: it belongs to a promotion that has not switched, or just started.
 fn fresh(app: &App, process: &Process) -> bool {
-    app.promotion.is_some()
-        || crate::clock::wall().since(process.started) < hoist_core::limits::READY_AFTER
+    let now = crate::clock::wall();
+    // The wall clock may have been set back since.
+    let just = now >= process.started && now.since(process.started) < READY_AFTER;
+    app.promotion.is_some() || just
 }
