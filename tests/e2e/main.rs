@@ -6,6 +6,7 @@ mod backup;
 mod bad_input;
 mod building;
 mod deploying;
+mod ending;
 mod everyday;
 mod examples;
 mod going_back;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ("building", building::STORIES),
         ("backup", backup::STORIES),
         ("deploying", deploying::STORIES),
+        ("ending", ending::STORIES),
         ("everyday", everyday::STORIES),
         ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),

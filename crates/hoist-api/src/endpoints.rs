@@ -92,6 +92,14 @@ operations! {
         errors: [AppNotFound, ConfirmationRequired],
         summary: "Begins to delete an app: unroutes, drains, removes, then forgets it; volumes stay unless asked otherwise.",
     }
+    AppParamsGet("get_app_params", Get "/apps/{app}/params", Read, Json, 200) {
+        path: AppPath, query: Empty, body: Empty, reply: AppParams, errors: [AppNotFound],
+        summary: "What is set for an app as a whole: the limit of its promotions, and how many releases are kept.",
+    }
+    AppParamsUpdate("update_app_params", Patch "/apps/{app}/params", Deploy, Json, 200) {
+        path: AppPath, query: Empty, body: AppParamsUpdateRequest, reply: AppParams, errors: [AppNotFound, AppDeleting],
+        summary: "Sets parameters of an app, or gives them back; a promotion in flight keeps what it began with.",
+    }
     AppRestart("restart_app", Post "/apps/{app}/restart", Deploy, Json, 201) {
         path: AppPath, query: Empty, body: RestartRequest, reply: Promotion,
         errors: [AppNotFound, ServiceNotFound, NothingActive, AppDeleting, PromotionInProgress],
@@ -136,6 +144,11 @@ operations! {
     BuildGet("get_build", Get "/apps/{app}/builds/{build}", Read, Json, 200) {
         path: BuildPath, query: Empty, body: Empty, reply: Build, errors: [AppNotFound, BuildNotFound],
         summary: "A build.",
+    }
+    /// Answers when its processes are gone.
+    BuildCancel("cancel_build", Post "/apps/{app}/builds/{build}/cancel", Deploy, Json, 200) {
+        path: BuildPath, query: Empty, body: Empty, reply: Build, errors: [AppNotFound, BuildNotFound, Conflict],
+        summary: "Ends a build that runs; it makes no release.",
     }
     BuildLogs("stream_build_logs", Get "/apps/{app}/builds/{build}/logs", Read, EventStream, 200) {
         path: BuildPath, query: Empty, body: Empty, reply: Streamed<LogLine, Build>,

@@ -164,7 +164,7 @@ impl Flow<'_, '_, '_> {
         self.context.out.done("OK")?;
         let (id, app) = (&begun.id, &self.app);
         self.context.goes_on = Some(format!(
-            "the build goes on: `hoist builds info {id} -a {app}`"
+            "the build goes on: `hoist builds logs {id} -a {app}`; `hoist builds cancel {id} -a {app}` ends it"
         ));
         let build = self.follow_build(begun).await?;
         self.context.goes_on = None;
@@ -174,8 +174,12 @@ impl Flow<'_, '_, '_> {
         let release = build.release.clone();
         let Some(release) = release.filter(|_| build.status == BuildStatus::Complete) else {
             let reason = build.reason.as_deref().unwrap_or("its log says why");
+            let how = match build.status {
+                BuildStatus::Cancelled => "was",
+                _ => "failed:",
+            };
             let message = format!(
-                "build {} of {} failed: {reason}; nothing changed",
+                "build {} of {} {how} {reason}; nothing changed",
                 build.id, self.app
             );
             return Err(CliError::refused(

@@ -128,6 +128,17 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[("hoist apps cancel shop", "the same as `hoist cancel`")],
     ),
     (
+        "apps params",
+        &[("hoist apps params shop", "with the defaults beside")],
+    ),
+    (
+        "apps params set",
+        &[(
+            "hoist apps params set timeout=5m keep=100 -a shop",
+            "`timeout=default` gives it back",
+        )],
+    ),
+    (
         "apps delete",
         &[(
             "hoist apps delete shop --confirm shop",
@@ -177,6 +188,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[("hoist builds import -a market -f shop.build", "")],
     ),
     ("builds logs", &[("hoist builds logs BABCDEFGHIJ", "")]),
+    (
+        "builds cancel",
+        &[
+            ("hoist builds cancel", "what is being built of the app"),
+            ("hoist builds cancel BABCDEFGHIJ -a shop", "one of them"),
+        ],
+    ),
     (
         "releases",
         &[

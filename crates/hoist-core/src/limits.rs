@@ -4,6 +4,10 @@ use crate::model::Millis;
 
 /// From a promotion's begin to its switch, unless the app or the promotion says otherwise.
 pub const PROMOTION_LIMIT: Millis = Millis::from_secs(600);
+/// The longest that this may be said to be.
+pub const PROMOTION_LIMIT_MAX: Millis = Millis::from_secs(24 * 3600);
+/// Most releases of an app that may be asked to be kept, short of all.
+pub const KEEP_RELEASES_MAX: u32 = 1_000_000;
 /// How long a postdeploy script may take, and for how long an engine that cannot start it is asked again.
 pub const POSTDEPLOY_LIMIT: Millis = Millis::from_secs(600);
 /// From a process's start to ready, unless its service says otherwise.

@@ -28,6 +28,19 @@ pub enum RackError {
         /// The build.
         build: BuildId,
     },
+    /// The build is not under way any more.
+    #[error("build {build} of app `{app}` has ended: it is {status}")]
+    BuildEnded {
+        /// The app.
+        app: AppName,
+        /// The build.
+        build: BuildId,
+        /// How.
+        status: &'static str,
+    },
+    /// Somebody ended the build.
+    #[error("the build was cancelled")]
+    BuildCancelled,
     /// There is no such release of the app.
     #[error("app `{app}` has no release {release}")]
     NoReleaseNamed {
@@ -297,7 +310,9 @@ impl RackError {
             Self::NothingInFlight(_) | Self::HasEnded { .. } => ErrorCode::NothingInFlight,
             Self::NothingToRollBackTo(_) => ErrorCode::NothingToRollBackTo,
             Self::NotBuilt(_) | Self::NoSlug(_) => ErrorCode::BuildNotComplete,
-            Self::EnvMoved { .. } => ErrorCode::Conflict,
+            Self::EnvMoved { .. } | Self::BuildEnded { .. } | Self::BuildCancelled => {
+                ErrorCode::Conflict
+            }
             Self::Unconfirmed(_) => ErrorCode::ConfirmationRequired,
             Self::InvalidId(_) => ErrorCode::InvalidName,
             Self::InvalidEnv(_) | Self::MissingEnv { .. } | Self::MissingAppEnv(_) => {
@@ -327,6 +342,9 @@ impl RackError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoApp(_) => "hoist apps".to_owned(),
+            Self::BuildEnded { app, .. } => {
+                format!("`hoist builds -a {app}` says which ones run")
+            }
             Self::NoBuild { app, .. } => format!("hoist builds -a {app}"),
             Self::NoReleaseNamed { app, .. } => {
                 format!("`hoist releases -a {app}` lists what is kept; older ones are collected")
@@ -335,7 +353,10 @@ impl RackError {
                 "`hoist releases` lists what is kept; older ones are collected".to_owned()
             }
             Self::NoPromotion { app, .. } => format!("hoist promotions -a {app}"),
-            Self::NothingInFlight(app) | Self::HasEnded { app, .. } => {
+            Self::NothingInFlight(app) => format!(
+                "`hoist promotions -a {app}` shows how they ended; `hoist builds cancel -a {app}` ends a build that runs"
+            ),
+            Self::HasEnded { app, .. } => {
                 format!("`hoist promotions -a {app}` shows how they ended")
             }
             Self::NoService { app, .. } => format!("hoist ps -a {app}"),

@@ -80,6 +80,8 @@ pub struct Rack {
     pub(crate) exports: Arc<RwLock<()>>,
     pub(crate) build_turns: crate::build::Turns,
     pub(crate) retention: crate::retention::Turn,
+    /// Builds that run, and who wants one to end.
+    pub(crate) build_stops: Arc<crate::build::Stops>,
     /// Sessions, and builds that run: these are cut off at the end and marked failed at the next start.
     pub(crate) tasks: TaskTracker,
     stop: watch::Sender<Option<Stop>>,
@@ -197,6 +199,7 @@ impl Rack {
             exports: Arc::default(),
             build_turns: crate::build::Turns::default(),
             retention: crate::retention::Turn::default(),
+            build_stops: Arc::default(),
             tasks: TaskTracker::new(),
             stop: watch::Sender::new(None),
             _lock: lock,

@@ -56,6 +56,43 @@ words! {
     }
 }
 
+/// What is set for an app as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppParams {
+    /// Seconds from a promotion's begin to its switch, after which it goes back.
+    pub timeout_seconds: u64,
+    /// What it is when nobody sets it.
+    pub timeout_seconds_default: u64,
+    /// Newest releases that are kept, beside those that are needed; 0 for all of them.
+    pub keep_releases: u32,
+    /// What it is when nobody sets it.
+    pub keep_releases_default: u32,
+}
+
+/// Parameters to set; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppParamsUpdateRequest {
+    /// Seconds, 1 to 86400. A promotion in flight keeps the limit that it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
+    /// Releases, 1 to 1000000, or 0 for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_releases: Option<u32>,
+    /// Parameters that are what they are when nobody sets them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reset: Vec<AppParam>,
+}
+
+words! {
+    /// A parameter of an app.
+    AppParam {
+        /// How long a promotion may take.
+        Timeout = "timeout",
+        /// How many releases are kept.
+        Keep = "keep",
+    }
+}
+
 /// Names a new app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppCreateRequest {

@@ -25,7 +25,7 @@ pub struct Build {
     pub git_sha: Option<String>,
     /// The release that it made; null unless complete.
     pub release: Option<String>,
-    /// Why it failed.
+    /// Why it failed, or who cancelled it.
     pub reason: Option<String>,
     /// Warnings about the manifest: what was accepted but is not acted on, with file and line.
     #[serde(default)]
@@ -41,5 +41,7 @@ words! {
         Complete = "complete",
         /// It made nothing.
         Failed = "failed",
+        /// Somebody ended it; it made nothing.
+        Cancelled = "cancelled",
     }
 }

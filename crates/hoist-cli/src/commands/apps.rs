@@ -57,6 +57,8 @@ enum AppsCommand {
         #[arg(long)]
         volumes: bool,
     },
+    /// Show what is set for an app as a whole, or set it
+    Params(super::params::Params),
 }
 
 pub(crate) async fn run(args: Apps, context: &mut Context<'_, '_>) -> Result<(), CliError> {
@@ -84,6 +86,7 @@ pub(crate) async fn run(args: Apps, context: &mut Context<'_, '_>) -> Result<(),
             confirm,
             volumes,
         }) => delete(name, confirm, volumes, context).await,
+        Some(AppsCommand::Params(args)) => super::params::run(args, context).await,
     }
 }
 

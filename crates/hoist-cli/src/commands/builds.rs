@@ -1,15 +1,16 @@
-//! `hoist builds`: list, show, log; export and import are in `moving`.
+//! `hoist builds`: list, show, log, cancel; export and import are in `moving`.
 
 use clap::{Args, Subcommand};
 use hoist_api::Time;
 use hoist_api::client::Next;
-use hoist_api::endpoints::{BuildGet, BuildList, BuildLogs};
-use hoist_api::types::{Build, BuildPath, Empty};
+use hoist_api::endpoints::{BuildCancel, BuildGet, BuildList, BuildLogs};
+use hoist_api::types::{Build, BuildPath, BuildStatus, Empty, List};
 
 use super::moving;
 use crate::args::{AppArgs, PageArgs};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::nearest;
 use crate::output::{Cell, Table, ago, short};
 
 #[derive(Debug, Args)]
@@ -33,6 +34,14 @@ enum BuildsCommand {
     Export(moving::ExportBuild),
     /// Make a build, and a release of it, of a file that `builds export` wrote
     Import(moving::ImportBuild),
+    /// End builds that run; they make no release
+    Cancel {
+        /// The builds, B… [default: those of the app that run]
+        #[arg(value_name = "BUILD")]
+        builds: Vec<String>,
+        #[command(flatten)]
+        app: AppArgs,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +69,7 @@ pub(crate) async fn run(args: Builds, context: &mut Context<'_, '_>) -> Result<(
         Some(BuildsCommand::Logs(one)) => logs(one, context).await,
         Some(BuildsCommand::Export(args)) => moving::export_build(args, context).await,
         Some(BuildsCommand::Import(args)) => moving::import_build(args, context).await,
+        Some(BuildsCommand::Cancel { builds, app }) => cancel(builds, &app, context).await,
     }
 }
 
@@ -149,4 +159,49 @@ async fn logs(one: OneBuild, context: &mut Context<'_, '_>) -> Result<(), CliErr
             }
         }
     }
+}
+
+async fn cancel(
+    builds: Vec<String>,
+    app: &AppArgs,
+    context: &mut Context<'_, '_>,
+) -> Result<(), CliError> {
+    let path = context.app_path(app)?;
+    let client = context.client()?;
+    let builds = if builds.is_empty() {
+        let listed = client
+            .call::<BuildList>(&path, &nearest::page(), &Empty {})
+            .await?;
+        let running = listed.items.into_iter();
+        let running = running.filter(|build| build.status == BuildStatus::Running);
+        running.map(|build| build.id).collect()
+    } else {
+        builds
+    };
+    if builds.is_empty() {
+        return Err(CliError::refused(
+            format!("no build of {} runs", path.app),
+            format!("`hoist cancel -a {}` ends a promotion", path.app),
+        ));
+    }
+    let mut ended = Vec::new();
+    for build in builds {
+        context.out.begin(&format!("Cancelling {build}"))?;
+        let one = BuildPath {
+            app: path.app.clone(),
+            build,
+        };
+        let build = client
+            .call::<BuildCancel>(&one, &Empty {}, &Empty {})
+            .await?;
+        match build.status {
+            BuildStatus::Running => context.out.done("it is still ending")?,
+            _ => context.out.done("OK")?,
+        }
+        ended.push(build);
+    }
+    if context.out.json() {
+        context.out.print_json(&List::whole(ended))?;
+    }
+    Ok(())
 }

@@ -151,7 +151,7 @@ impl Shown {
 }
 
 /// Reads a length of time: a number of seconds, or one with its unit.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
     let with_unit = units
         .iter()

@@ -15,6 +15,7 @@ pub(crate) mod man;
 pub(crate) mod manifest;
 pub(crate) mod moving;
 pub(crate) mod open;
+pub(crate) mod params;
 pub(crate) mod promote;
 pub(crate) mod promotions;
 pub(crate) mod ps;

@@ -35,6 +35,7 @@ pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     let router = raw::<e::BuildCreate, _, _>(router, create);
     let router = json::<e::BuildList, _, _>(router, list);
     let router = json::<e::BuildGet, _, _>(router, get);
+    let router = json::<e::BuildCancel, _, _>(router, cancel);
     raw::<e::BuildLogs, _, _>(router, stream_logs)
 }
 
@@ -134,6 +135,12 @@ async fn list(
 async fn get(JsonCall { call, .. }: JsonCall<e::BuildGet>) -> Result<wire::Build, RackError> {
     let (app, build) = (parse(&call.path.app)?, parse(&call.path.build)?);
     Ok(build_view(&call.rack.build(&app, &build).await?))
+}
+
+async fn cancel(JsonCall { call, .. }: JsonCall<e::BuildCancel>) -> Result<wire::Build, RackError> {
+    let (app, build) = (parse(&call.path.app)?, parse(&call.path.build)?);
+    let ended = call.rack.cancel_build(&app, &build, &call.actor).await?;
+    Ok(build_view(&ended))
 }
 
 async fn stream_logs(call: Call<e::BuildLogs>, _: Body) -> Result<Response, RackError> {

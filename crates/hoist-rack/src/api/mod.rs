@@ -6,6 +6,7 @@ mod call;
 mod command_output;
 mod env;
 mod moving;
+mod params;
 mod planned;
 mod processes;
 mod promotions;
@@ -37,6 +38,7 @@ pub fn router(rack: Arc<Rack>) -> Router {
     let router = Router::new().route(CHECK_PATH, get(|| async { "ok\n" }));
     let router = racks::mount(router);
     let router = apps::mount(router);
+    let router = params::mount(router);
     let router = builds::mount(router);
     let router = moving::mount(router);
     let router = sources::mount(router);

@@ -15,7 +15,7 @@ use super::call::{Call, JsonCall, json, parse, raw};
 use super::command_output::CommandOutput;
 use super::stream::{self, Sink};
 use super::views::{diff_view, line_view};
-use crate::commands::{IfBusy, PromoteRequest};
+use crate::commands::{IfBusy, PromoteRequest, check_timeout};
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::store::Event;
@@ -201,15 +201,8 @@ pub(super) fn if_busy(word: wire::IfBusy) -> Result<IfBusy, RackError> {
 }
 
 fn limit(seconds: Option<u64>) -> Result<Option<Millis>, RackError> {
-    match seconds {
-        Some(0) => Err(RackError::Invalid(
-            "a timeout is at least 1 second".to_owned(),
-        )),
-        Some(seconds) if seconds > 24 * 3600 => {
-            Err(RackError::Invalid("a timeout is at most a day".to_owned()))
-        }
-        seconds => Ok(seconds.map(Millis::from_secs)),
-    }
+    let limit = seconds.map(|seconds| Millis(seconds.saturating_mul(1_000)));
+    limit.map(check_timeout).transpose()
 }
 
 fn number(text: &str) -> Result<Version, RackError> {

@@ -324,6 +324,7 @@ pub(super) fn build_view(record: &BuildRecord) -> wire::Build {
             BuildStatus::Running => wire::BuildStatus::Running,
             BuildStatus::Complete => wire::BuildStatus::Complete,
             BuildStatus::Failed => wire::BuildStatus::Failed,
+            BuildStatus::Cancelled => wire::BuildStatus::Cancelled,
         },
         created: time(record.created),
         ended: record.ended.map(time),

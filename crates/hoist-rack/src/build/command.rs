@@ -9,6 +9,7 @@ use hoist_engine::{ProcessSpec, Secret, TaskId, TaskSpec, Tree};
 use super::cache::Cache;
 use super::output::Output;
 use super::printed::Printed;
+use super::stops::Stop;
 use crate::error::{RackError, with_causes};
 use crate::rack::Rack;
 use crate::secrets::Env;
@@ -45,6 +46,8 @@ pub(super) struct Command<'a> {
     /// A directory of its own for its log.
     pub(super) log_dir: PathBuf,
     pub(super) cache: &'a Cache,
+    /// Whether somebody wants it to end.
+    pub(super) stop: &'a Stop,
 }
 
 /// Runs a command to its end; anything but exit 0 is an error.
@@ -57,8 +60,11 @@ pub(super) async fn run(
     let spec = spec(&command, memory_limit(free));
     let mut printed = Printed::new(command.log_dir.clone());
     let began = Instant::now();
+    if command.stop.asked().is_some() {
+        return Err(RackError::BuildCancelled);
+    }
     rack.engine.run(&spec).await?;
-    let exit = follow(rack, &spec.id, &mut printed, output).await;
+    let exit = follow(rack, &spec.id, command.stop, &mut printed, output).await;
     output.command_ended();
     let forgotten = rack.engine.forget_task(&spec.id).await;
     let exit = exit?;
@@ -112,15 +118,21 @@ fn memory_limit(free_bytes: Option<u64>) -> u64 {
     share.clamp(BUILD_MEMORY_BYTES_MIN, BUILD_MEMORY_BYTES)
 }
 
-/// Copies the command's output as it comes, until it ends.
+/// Copies the command's output as it comes, until it ends. When somebody wants that, it is made to end.
 async fn follow(
     rack: &Rack,
     id: &TaskId,
+    stop: &Stop,
     printed: &mut Printed,
     output: &mut Output,
 ) -> Result<Exit, RackError> {
     let hints = rack.engine.hints();
+    let mut told = false;
     loop {
+        if !told && stop.asked().is_some() {
+            // Again with the next look when the engine does not hear it.
+            told = rack.engine.stop_task(id).await.is_ok();
+        }
         let seen = rack.engine.observe().await?;
         let ended = match seen.tasks.get(id) {
             Some(TaskStatus::Ended(exit)) => Some(*exit),

@@ -10,6 +10,7 @@ mod output;
 mod printed;
 mod reading;
 mod source;
+mod stops;
 mod toolchain;
 mod unpack;
 
@@ -38,6 +39,7 @@ pub(crate) use contents::Contents;
 pub(crate) use listing::{Content, Digest, Item, Listing, Mode, SOURCE_BYTES_MAX};
 use output::Output;
 pub(crate) use source::{Origin, Source, chosen, inputs};
+pub(crate) use stops::{Stop, Stops};
 
 /// What is wanted of a build beside its source.
 pub(crate) struct Wanted {
@@ -54,35 +56,65 @@ struct Settings {
     env: Env,
     /// Variables that `app.json` sets in it: whether it keeps them in step, and the value.
     added: BTreeMap<String, (bool, String)>,
+    /// Whether somebody wants it to end.
+    stop: Stop,
 }
 
 /// Runs a build to its end, which is recorded whatever happens.
-pub(crate) async fn run(rack: Arc<Rack>, record: BuildRecord, source: Source, wanted: Wanted) {
+pub(crate) async fn run(
+    rack: Arc<Rack>,
+    record: BuildRecord,
+    source: Source,
+    wanted: Wanted,
+    stop: Stop,
+) {
     let mut output = Output::create(&rack.layout.build_log(&record.app, &record.id));
-    let _turn = match rack.build_turns.try_take(&record.app) {
-        Some(turn) => turn,
-        None => {
-            output.say(&format!("waiting for another build of {}", record.app));
-            rack.build_turns.take(&record.app).await
-        }
-    };
     let mut settings = Settings {
         wanted,
         env: Env::new(),
         added: BTreeMap::new(),
+        stop,
     };
-    let made = make(&rack, &record, &source, &mut settings, &mut output).await;
-    let ended = match made {
-        Ok(()) => finish(&rack, &record, &source, &settings).await,
-        Err(error) => Err(error),
-    };
+    let ended = in_turn(&rack, &record, &source, &mut settings, &mut output).await;
     if let Err(error) = ended {
-        let why = with_causes(&error);
-        output.say(&format!("build failed: {why}"));
+        let manifest = source.manifest_record();
+        let (status, why) = match settings.stop.asked() {
+            Some(actor) => (BuildStatus::Cancelled, format!("cancelled by {actor}")),
+            None => (BuildStatus::Failed, with_causes(&error)),
+        };
+        output.say(&match status {
+            BuildStatus::Cancelled => why.clone(),
+            _ => format!("build failed: {why}"),
+        });
         let _ = std::fs::remove_dir_all(rack.layout.slug(&record.app, &record.id));
-        fail(&rack, record, source.manifest_record(), why).await;
+        end(&rack, record, status, Some(manifest), why).await;
     }
     source.remove();
+}
+
+/// Makes the slug and the release when it is the app's turn to build.
+async fn in_turn(
+    rack: &Rack,
+    record: &BuildRecord,
+    source: &Source,
+    settings: &mut Settings,
+    output: &mut Output,
+) -> Result<(), RackError> {
+    let _turn = match rack.build_turns.try_take(&record.app) {
+        Some(turn) => turn,
+        None => {
+            output.say(&format!("waiting for another build of {}", record.app));
+            tokio::select! {
+                turn = rack.build_turns.take(&record.app) => turn,
+                () = settings.stop.wanted() => return Err(RackError::BuildCancelled),
+            }
+        }
+    };
+    make(rack, record, source, settings, output).await?;
+    if settings.stop.asked().is_some() {
+        return Err(RackError::BuildCancelled);
+    }
+    finish(rack, record, source, settings).await
 }
 
 async fn make(
@@ -211,6 +243,7 @@ async fn run_commands(
         tree: source.tree(),
         log_dir: source.scratch().join(log),
         cache: &cache,
+        stop: &settings.stop,
     };
     if let Some(argv) = argv(source, output)? {
         let build = command(
@@ -326,21 +359,28 @@ async fn finish(
     Ok(rack.store.commit(commit, rack.clock.now()).await?)
 }
 
-async fn fail(rack: &Rack, record: BuildRecord, manifest: (String, String), why: String) {
-    let failed = BuildRecord {
-        status: BuildStatus::Failed,
+/// Records that a build ended without a release.
+pub(crate) async fn end(
+    rack: &Rack,
+    record: BuildRecord,
+    status: BuildStatus,
+    manifest: Option<(String, String)>,
+    why: String,
+) {
+    let ended = BuildRecord {
+        status,
         ended: Some(wall()),
         reason: Some(why),
-        manifest: Some(manifest),
+        manifest,
         ..record
     };
-    let app = failed.app.clone();
+    let app = ended.app.clone();
     let mut commit = Commit::new(&app, StateChange::None);
-    commit.events.push(build_event(rack, &app, &failed, None));
-    commit.builds.push(failed);
+    commit.events.push(build_event(rack, &app, &ended, None));
+    commit.builds.push(ended);
     if let Err(error) = rack.store.commit(commit, rack.clock.now()).await {
         // The next start of the rack marks it failed.
-        tracing::error!(error = %with_causes(&error), "a failed build could not be recorded");
+        tracing::error!(error = %with_causes(&error), "the end of a build could not be recorded");
     }
 }
 
@@ -353,6 +393,9 @@ fn build_event(
     let actor = crate::commands::Actor(record.actor.clone());
     let text = match (release, &record.reason) {
         (Some(release), _) => format!("build {} made {release}", record.id),
+        (None, Some(reason)) if record.status == BuildStatus::Cancelled => {
+            format!("build {} was {reason}", record.id)
+        }
         (None, Some(reason)) => format!("build {} failed: {reason}", record.id),
         (None, None) => format!("build {} failed", record.id),
     };

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hoist_core::describe;
 use hoist_core::detect::Runtime;
-use hoist_core::id::{AppName, ReleaseId};
+use hoist_core::id::{AppName, BuildId, ReleaseId};
 use hoist_core::lineage::Start;
 use hoist_core::manifest::{self, Dialect};
 use hoist_core::model::Standing;
@@ -22,6 +23,9 @@ use crate::store::{AppEntry, BuildRecord, BuildStatus, Commit, ReleaseRecord, St
 
 /// Releases that are looked through for one that fits.
 const RELEASES_LOOKED_AT: u32 = 200;
+
+/// How long a build may take to end before whoever ended it hears that it does.
+const BUILD_CANCEL_LIMIT: Duration = Duration::from_secs(40);
 
 /// What a build is asked for.
 #[derive(Debug, Clone, Default)]
@@ -156,12 +160,60 @@ impl Rack {
             .events
             .push(self.event(app, actor, "build:start", text));
         commit.builds.push(record.clone());
+        // Before anybody can know of it, so that it can be ended from its first moment.
+        let stop = self.build_stops.begin(&record.id);
         self.store.commit(commit, self.clock.now()).await?;
         let rack = self.clone();
         let running = record.clone();
         self.tasks
-            .spawn(async move { build::run(rack, running, source, wanted).await });
+            .spawn(async move { build::run(rack, running, source, wanted, stop).await });
         Ok(record)
+    }
+
+    /// Ends a build that runs. When it returns, its processes are gone; or it takes longer than [`BUILD_CANCEL_LIMIT`],
+    /// goes on ending, and the answer says that it still runs.
+    pub async fn cancel_build(
+        &self,
+        app: &AppName,
+        build: &BuildId,
+        actor: &Actor,
+    ) -> Result<BuildRecord, RackError> {
+        let running = |record: BuildRecord| match record.status {
+            BuildStatus::Running => Ok(record),
+            ended => Err(RackError::BuildEnded {
+                app: app.clone(),
+                build: record.id,
+                status: ended.word(),
+            }),
+        };
+        running(self.build(app, build).await?)?;
+        if !self.build_stops.ask(build, &actor.0) {
+            // It ended this moment; or its end could not be recorded, and nothing runs.
+            let left = running(self.build(app, build).await?)?;
+            let why = format!("cancelled by {}", actor.0);
+            build::end(self, left, BuildStatus::Cancelled, None, why).await;
+        }
+        let mut changes = self.store.changes();
+        let ended = async {
+            loop {
+                changes.mark_unchanged();
+                let record = self.build(app, build).await?;
+                match record.status {
+                    BuildStatus::Running => {
+                        changes.changed().await.map_err(|_| RackError::Stopping)?;
+                    }
+                    BuildStatus::Cancelled => return Ok(record),
+                    BuildStatus::Complete | BuildStatus::Failed => {
+                        // It was faster.
+                        return running(record);
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(BUILD_CANCEL_LIMIT, ended).await {
+            Ok(ended) => ended,
+            Err(_) => self.build(app, build).await,
+        }
     }
 
     /// The build that would be made again, with a release of it that has the present environment.

@@ -212,6 +212,8 @@ impl Rack {
             env: self.releases.seal(app, &env)?,
             rollback_of: None,
         };
+        // It ends soon by itself: whoever wants to cancel it waits for that.
+        let _running = self.build_stops.begin(&running.id);
         // First the row: a slug without one belongs to nobody.
         let mut begun = Commit::new(app, StateChange::None);
         begun.builds.push(running.clone());

@@ -171,7 +171,7 @@ fn get_build_state(
     let (id, status): (String, String) = (row.get(0)?, row.get(1)?);
     let state = match BuildStatus::from_word(&status) {
         Some(BuildStatus::Complete) => BuildState::Complete,
-        Some(BuildStatus::Failed) => BuildState::Failed,
+        Some(BuildStatus::Failed | BuildStatus::Cancelled) => BuildState::Failed,
         // What is not known is left alone.
         Some(BuildStatus::Running) | None => BuildState::Running,
     };

@@ -13,6 +13,8 @@ pub enum BuildStatus {
     Complete,
     /// It did not.
     Failed,
+    /// Somebody ended it.
+    Cancelled,
 }
 
 impl BuildStatus {
@@ -22,11 +24,12 @@ impl BuildStatus {
             Self::Running => "running",
             Self::Complete => "complete",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
-        [Self::Running, Self::Complete, Self::Failed]
+        [Self::Running, Self::Complete, Self::Failed, Self::Cancelled]
             .into_iter()
             .find(|status| status.word() == word)
     }
@@ -51,7 +54,7 @@ pub struct BuildRecord {
     pub git_sha: Option<String>,
     /// Who asked for it.
     pub actor: String,
-    /// Why it failed.
+    /// Why it failed, or who cancelled it.
     pub reason: Option<String>,
     /// The manifest's file name and text, once read.
     pub manifest: Option<(String, String)>,

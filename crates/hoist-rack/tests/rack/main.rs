@@ -1,6 +1,8 @@
 //! Ring 2: a whole rack in one process: real store, real router, real probes; processes are scripts of the sim engine.
 
+mod building;
 mod cancelling;
+mod params;
 mod postdeploy;
 mod releases;
 mod world;

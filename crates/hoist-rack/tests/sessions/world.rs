@@ -139,7 +139,9 @@ impl World {
             match found.status {
                 BuildStatus::Running => tokio::time::sleep(Duration::from_millis(5)).await,
                 BuildStatus::Complete => break found.release.expect("a release"),
-                BuildStatus::Failed => panic!("build failed: {:?}", found.reason),
+                BuildStatus::Failed | BuildStatus::Cancelled => {
+                    panic!("build failed: {:?}", found.reason)
+                }
             }
         };
         let request = PromoteRequest {
