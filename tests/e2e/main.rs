@@ -14,6 +14,7 @@ mod going_back;
 mod harness;
 mod isolation;
 mod looking;
+mod moving;
 mod parting;
 mod promoting;
 mod releases;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         ("going_back", going_back::STORIES),
         ("isolation", isolation::STORIES),
         ("looking", looking::STORIES),
+        ("moving", moving::STORIES),
         ("releases", releases::STORIES),
         ("running", running::STORIES),
         ("parting", parting::STORIES),

@@ -412,7 +412,7 @@ impl RackError {
                 "use that rack, stop it with `hoist rack stop`, or choose another --data-dir"
                     .to_owned()
             }
-            Self::HostTaken { .. } => "choose another name".to_owned(),
+            Self::HostTaken { .. } | Self::AppExists(_) => "choose another name".to_owned(),
             Self::Secret(SecretError::KeyMissing(_)) => {
                 "bring the `key` file of the rack that the backup is of; its mode must be 0600"
                     .to_owned()

@@ -47,7 +47,7 @@ pub(crate) struct ExportApp {
 #[derive(Debug, Args)]
 pub(crate) struct ImportApp {
     /// The new app's name [default: the one in the file]
-    #[arg(value_name = "APP", conflicts_with = "app")]
+    #[arg(value_name = "NAME", conflicts_with = "app")]
     name: Option<String>,
     #[command(flatten)]
     app: AppArgs,
@@ -390,8 +390,11 @@ pub(super) async fn import_app(
     context: &mut Context<'_, '_>,
 ) -> Result<(), CliError> {
     let export = open(&args.from, APP_HEAD, context)?;
+    let name = args.name.or(args.app.app);
+    let name = name.unwrap_or_else(|| export.about.app.clone());
     let query = AppImportQuery {
-        app: args.name.or(args.app.app),
+        // So that a name that is taken is refused before anything is sent.
+        app: Some(name.clone()),
         without_env: args.env.without_env,
     };
     let given = match export.about.sealed() && !args.env.without_env {
@@ -406,7 +409,6 @@ pub(super) async fn import_app(
             }
         }
     };
-    let name = query.app.as_ref().unwrap_or(&export.about.app).clone();
     let client = context.client()?;
     context.out.begin(&format!("Creating app {name}"))?;
     let upload = sending(export.read, given.as_ref())?;
@@ -454,7 +456,7 @@ fn tell_imported(imported: &AppImported, context: &mut Context<'_, '_>) -> Resul
     }
     if !imported.env {
         let text = format!(
-            "the env is not in it: set it with `hoist env set -a {}` before it is promoted",
+            "the env stayed behind: set it with `hoist env set -a {}` before it is promoted",
             imported.app
         );
         context.out.warn(&text)?;

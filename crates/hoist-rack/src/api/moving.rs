@@ -57,6 +57,9 @@ async fn export_build(call: Call<e::BuildExport>, _: Body) -> Result<Response, R
 async fn export_app(call: Call<e::AppExport>, body: Body) -> Result<Response, RackError> {
     let app: AppName = parse(&call.path.app)?;
     let body = read_json_of::<e::AppExport>(body, REQUEST_BYTES_MAX).await?;
+    if let Some(passphrase) = &body.passphrase {
+        refuse_unusable(passphrase)?;
+    }
     let wish = ExportWish {
         passphrase: body.passphrase.and_then(Passphrase::new),
         active_only: body.active_only,
@@ -64,6 +67,20 @@ async fn export_app(call: Call<e::AppExport>, body: Body) -> Result<Response, Ra
     };
     let prepared = call.rack.export_app(&app, wish).await?;
     Ok(respond(&call.rack, prepared))
+}
+
+/// One that is empty seals nothing, and one that is too long opens nothing: see [`take_passphrase`].
+fn refuse_unusable(passphrase: &str) -> Result<(), RackError> {
+    match (1..=PASSPHRASE_BYTES_MAX).contains(&passphrase.len()) {
+        true => Ok(()),
+        false => Err(unusable()),
+    }
+}
+
+fn unusable() -> RackError {
+    RackError::Invalid(format!(
+        "a passphrase has 1 to {PASSPHRASE_BYTES_MAX} bytes"
+    ))
 }
 
 async fn import_build(call: Call<e::BuildImport>, mut body: Body) -> Result<Response, RackError> {
@@ -178,11 +195,9 @@ fn passphrase_size(front: &[u8]) -> Result<Option<usize>, RackError> {
     }
     let size = header.entry_size().ok();
     let size = size.and_then(|size| usize::try_from(size).ok());
-    match size.filter(|size| *size <= PASSPHRASE_BYTES_MAX) {
+    match size.filter(|size| (1..=PASSPHRASE_BYTES_MAX).contains(size)) {
         Some(size) => Ok(Some(size)),
-        None => Err(RackError::Invalid(format!(
-            "a passphrase has at most {PASSPHRASE_BYTES_MAX} bytes"
-        ))),
+        None => Err(unusable()),
     }
 }
 

@@ -60,6 +60,19 @@ pub(crate) enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// What went wrong with an entry: the machine's fault, or that of who wrote it.
+    pub(crate) fn of_entry(doing: String, error: io::Error) -> Self {
+        let written_wrong =
+            error.raw_os_error().is_none() || error.kind() == io::ErrorKind::AlreadyExists;
+        match written_wrong {
+            true => Self::Damaged(format!("could not {doing}: {error}")),
+            false => Self::Io {
+                doing,
+                source: error,
+            },
+        }
+    }
+
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }

@@ -99,9 +99,10 @@ pub(crate) fn rest_of(
     let reading = || ArchiveError::io(format!("read {}", path.display()));
     let file = File::open(path).map_err(reading())?;
     let mut archive = Archive::new(BufReader::new(file));
-    for entry in archive.entries().map_err(reading())? {
-        let mut entry = entry.map_err(reading())?;
-        let name = entry.path().map_err(reading())?.into_owned();
+    let failed = |error| ArchiveError::of_entry(format!("read {}", path.display()), error);
+    for entry in archive.entries().map_err(failed)? {
+        let mut entry = entry.map_err(failed)?;
+        let name = entry.path().map_err(failed)?.into_owned();
         if name == Path::new(wanted.head) || name == Path::new(END) {
             continue;
         }

@@ -184,18 +184,18 @@ fn spread(
     let mut sealed = BTreeMap::new();
     let volumes = &head.volumes;
     archive::rest_of(file, &kind.reading(), |name, entry| {
-        let doing = || ArchiveError::io(format!("unpack {}", name.display()));
+        let doing = |error| ArchiveError::of_entry(format!("unpack {}", name.display()), error);
         if let Some(release) = env_of(name) {
             let mut bytes = Vec::new();
             let read = entry.take(SEALED_BYTES_MAX).read_to_end(&mut bytes);
-            read.map_err(doing())?;
+            read.map_err(doing)?;
             sealed.insert(release, bytes);
             return Ok(true);
         }
         let Some(target) = target(place, &trees, volumes, name) else {
             return Ok(false);
         };
-        trees.write(entry, &target).map_err(doing())?;
+        trees.write(entry, &target).map_err(doing)?;
         Ok(true)
     })
     .map_err(MoveError::of(kind))?;

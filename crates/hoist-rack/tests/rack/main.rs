@@ -3,6 +3,7 @@
 mod building;
 mod cancelling;
 mod params;
+mod moving;
 mod postdeploy;
 mod releases;
 mod world;
