@@ -434,7 +434,10 @@ pub(crate) async fn clean_up(rack: &Rack) -> Result<(), RackError> {
 /// Removes what a crash left of apps that were deleted. Volumes are elsewhere and stay.
 fn sweep_deleted(rack: &Rack) {
     let apps = rack.store.snapshot();
-    let known = |name: &str| apps.apps.keys().any(|app| app.as_str() == name);
+    let known = |name: &str| {
+        let name = name.parse::<AppName>();
+        name.is_ok_and(|name| apps.apps.contains_key(&name))
+    };
     let entries = std::fs::read_dir(rack.layout.apps())
         .into_iter()
         .flatten()

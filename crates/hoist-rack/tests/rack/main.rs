@@ -4,6 +4,7 @@ mod building;
 mod cancelling;
 mod params;
 mod moving;
+mod lists;
 mod postdeploy;
 mod releases;
 mod world;
