@@ -138,8 +138,9 @@ impl Store {
         app: &AppName,
         releases: &[ReleaseId],
     ) -> Result<Vec<(ReleaseId, String)>, StoreError> {
-        let sql = "SELECT id, description FROM releases
-                   WHERE app = ?1 AND id IN (SELECT value FROM json_each(?2))";
+        // In this order: the other way round all releases of the app would be read.
+        let sql = "SELECT releases.id, description
+                   FROM json_each(?2) CROSS JOIN releases ON releases.id = value WHERE app = ?1";
         let ids: Vec<_> = releases.iter().map(ReleaseId::as_str).collect();
         let ids = serde_json::json!(ids).to_string();
         let params = [app.as_str().to_owned(), ids];

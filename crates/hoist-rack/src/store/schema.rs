@@ -106,6 +106,11 @@ pub(super) const STEPS: &[&str] = &[
     ALTER TABLE promotions ADD COLUMN origin TEXT;
     CREATE INDEX releases_by_build ON releases (build);
 ",
+    r"
+    CREATE INDEX promotions_that_went_wrong ON promotions (app, release)
+        WHERE outcome IS NOT NULL AND outcome <> 'succeeded';
+    CREATE INDEX builds_running ON builds (status) WHERE status = 'running';
+",
 ];
 
 /// Opens a connection the way all of ours are.
