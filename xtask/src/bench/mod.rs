@@ -11,6 +11,8 @@ mod run;
 mod soak;
 mod up;
 mod upload;
+mod weight;
+mod weighty;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -73,6 +75,11 @@ const BENCHES: &[Bench] = &[
         name: "upload",
         title: "Uploads",
         run: upload::run,
+    },
+    Bench {
+        name: "weight",
+        title: "A thousand apps, ten thousand releases",
+        run: weight::run,
     },
     Bench {
         name: "up",

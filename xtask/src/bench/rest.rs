@@ -106,11 +106,11 @@ fn rss(pid: i32) -> Result<u64> {
     kilobytes(pid, "status", "VmRSS:")
 }
 
-fn mb(kilobytes: u64) -> f64 {
+pub(super) fn mb(kilobytes: u64) -> f64 {
     kilobytes as f64 / 1024.0
 }
 
-fn kilobytes(pid: i32, file: &str, label: &str) -> Result<u64> {
+pub(super) fn kilobytes(pid: i32, file: &str, label: &str) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(label));
     let number = line.and_then(|line| line.split_whitespace().next());
