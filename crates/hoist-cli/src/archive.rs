@@ -260,7 +260,7 @@ mod tests {
         );
         add("builds/B/log", b"");
         add(&format!("builds/B/slug/{}", "deep/".repeat(40)), &[7; 700]);
-        drop(tar.into_inner().expect("finished"));
+        tar.into_inner().expect("finished");
         bytes.truncate(bytes.len() - 2 * BLOCK);
         let sha: String = Sha256::digest(&bytes)
             .iter()
@@ -273,7 +273,7 @@ mod tests {
         header.set_size(text.len() as u64);
         tar.append_data(&mut header, END, text.as_bytes())
             .expect("appended");
-        drop(tar.into_inner().expect("finished"));
+        tar.into_inner().expect("finished");
         bytes
     }
 

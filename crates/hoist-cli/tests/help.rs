@@ -72,7 +72,7 @@ const MISTYPED: &[(&[&str], &str, &str)] = &[
     (
         &["apps", "frobnicate"],
         "there is no command `hoist apps frobnicate`",
-        "`hoist apps` has create, info, delete",
+        "`hoist apps` has create, info, cancel, export, import, delete, params",
     ),
     (
         &["manifest"],
