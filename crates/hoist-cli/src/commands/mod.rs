@@ -18,6 +18,7 @@ pub(crate) mod open;
 pub(crate) mod params;
 pub(crate) mod promote;
 pub(crate) mod promotions;
+pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod rack;
 pub(crate) mod releases;

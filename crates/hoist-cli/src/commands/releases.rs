@@ -11,8 +11,9 @@ use hoist_api::types::{
 
 use super::create_from::{self, CreateFrom};
 use super::promote::Promote;
+use super::prune::Prune;
 use super::rollback::Rollback;
-use super::{promote, rollback};
+use super::{promote, prune, rollback};
 use crate::args::{AppArgs, PageArgs};
 use crate::context::Context;
 use crate::error::CliError;
@@ -70,6 +71,8 @@ enum ReleasesCommand {
     Promote(Promote),
     /// Go back to a release: the last one that served before, unless named
     Rollback(Rollback),
+    /// Remove releases and builds that nobody needs, as the rack does once an hour
+    Prune(Prune),
 }
 
 pub(crate) async fn run(args: Releases, context: &mut Context<'_, '_>) -> Result<(), CliError> {
@@ -103,6 +106,7 @@ pub(crate) async fn run(args: Releases, context: &mut Context<'_, '_>) -> Result
         }
         Some(ReleasesCommand::Promote(args)) => promote::run(args, context).await,
         Some(ReleasesCommand::Rollback(args)) => rollback::run(args, context).await,
+        Some(ReleasesCommand::Prune(args)) => prune::run(args, context).await,
     }
 }
 
