@@ -160,15 +160,20 @@ fn kept(facts: &Facts, keep: usize) -> BTreeSet<ReleaseId> {
     kept
 }
 
-/// Releases from the next one's base down to the active one.
+/// Releases from the next one's base down to the active one. While nothing is active, down to what is needed: the target of
+/// a promotion in flight may be active next, and what was staged on it meanwhile goes out after it.
 fn staged(facts: &Facts) -> Vec<ReleaseId> {
-    let Some(active) = &facts.active else {
-        return Vec::new();
+    let below: Vec<&ReleaseId> = match &facts.active {
+        Some(active) => vec![active],
+        None => facts.needed.iter().collect(),
     };
-    let newer = facts.releases.iter().map(|made| &made.kin);
-    let newer = newer.take_while(|kin| kin.id != *active);
-    let newer: Vec<Kin> = newer.cloned().collect();
-    lineage::base(&newer, Some(active)).staged
+    let on = |below: &ReleaseId| {
+        let newer = facts.releases.iter().map(|made| &made.kin);
+        let newer = newer.take_while(|kin| kin.id != *below);
+        let newer: Vec<Kin> = newer.cloned().collect();
+        lineage::base(&newer, Some(below)).staged
+    };
+    below.into_iter().flat_map(on).collect()
 }
 
 #[cfg(test)]
@@ -249,6 +254,13 @@ mod tests {
         let mut old = facts(1, "F", FIVE, "V Y X");
         old.needed.insert(release("C"));
         assert_eq!(told(&old), "B,D,E; Y");
+    }
+
+    #[test]
+    fn what_is_staged_on_a_first_promotion_in_flight_stays() {
+        let mut first = facts(1, "", FIVE, "V Y X");
+        first.needed.insert(release("D"));
+        assert_eq!(told(&first), "B,C; X");
     }
 
     #[test]
