@@ -2,6 +2,7 @@
 
 mod building;
 mod cancelling;
+mod clock;
 mod params;
 mod moving;
 mod lists;
