@@ -21,8 +21,11 @@ pub(super) fn builds_before(layout: &Layout, app: &AppName, before_ms: u64) -> V
     for dir in directories(layout, app) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let path = entry.path();
-            let changed = fs::symlink_metadata(&path).map(|meta| meta.ctime().max(0) as u64);
-            if changed.is_ok_and(|seconds| (seconds + 1) * 1_000 <= before_ms)
+            let changed = fs::symlink_metadata(&path).map(|meta| {
+                let milliseconds = meta.ctime() * 1_000 + meta.ctime_nsec() / 1_000_000;
+                milliseconds.max(0) as u64
+            });
+            if changed.is_ok_and(|at| at < before_ms)
                 && let Some(id) = build_of(&path)
             {
                 found.push(id);

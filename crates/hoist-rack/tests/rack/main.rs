@@ -5,8 +5,11 @@ mod cancelling;
 mod clock;
 mod params;
 mod moving;
+mod moving;
+mod params;
 mod lists;
 mod postdeploy;
+mod retention;
 mod releases;
 mod world;
 
