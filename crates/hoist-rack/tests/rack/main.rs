@@ -5,12 +5,10 @@ mod cancelling;
 mod clock;
 mod params;
 mod moving;
-mod moving;
-mod params;
 mod lists;
 mod postdeploy;
-mod retention;
 mod releases;
+mod retention;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
