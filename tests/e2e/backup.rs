@@ -100,7 +100,7 @@ fn apps_come_up_with_their_env_in_an_empty_directory() -> Result<()> {
 
     // What goes on after it is of a new epoch, and the release before is there to go back to.
     let back = new.hoist(&["releases", "rollback", "-a", "shop"])?;
-    back.expect(0, &["Rolling back... OK"])?;
+    back.expect(0, &["Rolling back to R", "... OK, R"])?;
     let copy = &rack_newest(&new)?["description"];
     ensure!(*copy == format!("rollback to {first}").as_str(), "{copy}");
     ensure!(

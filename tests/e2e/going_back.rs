@@ -42,7 +42,7 @@ fn rollback_while_warm_keeps_the_processes() -> Result<()> {
     source.manifest(&web("second", ""))?;
     rack.deployed(&source.dir())?;
     let ran = rack.hoist(&["releases", "rollback", "-a", "shop"])?;
-    ran.expect(0, &["Rolling back... OK, R"])?;
+    ran.expect(0, &["Rolling back to R", "... OK, R"])?;
     ensure!(rack.get("shop.localhost", "/")?.text() == format!("first of {first} takes 0 bytes\n"));
     let now: Vec<_> = rack
         .processes("shop")?
@@ -95,7 +95,7 @@ fn rollback_after_the_warm_time_starts_anew() -> Result<()> {
         Ok(())
     })?;
     rack.hoist(&["releases", "rollback", "-a", "shop"])?
-        .expect(0, &["Rolling back... OK, R"])?;
+        .expect(0, &["Rolling back to R", "... OK, R"])?;
     ensure!(rack.get("shop.localhost", "/")?.text().starts_with("first"));
     let now: Vec<_> = rack
         .processes("shop")?

@@ -20,6 +20,15 @@ pub(crate) const STORIES: &[Story] = &[
         an_interrupt_without_a_terminal,
     ),
     ("cancelling", cancelling),
+    (
+        "what_is_waited_for_is_said_once",
+        what_is_waited_for_is_said_once,
+    ),
+    (
+        "a_command_that_fails_is_heard_once",
+        a_command_that_fails_is_heard_once,
+    ),
+    ("a_rack_is_named", a_rack_is_named),
 ];
 
 /// A process that listens to nobody, for as long as it is let.
@@ -134,6 +143,65 @@ fn an_interrupt_without_a_terminal() -> Result<()> {
     ensure!(in_flight(&rack)?.is_some(), "it should go on");
     rack.ok(&["cancel", "-a", "shop"])?;
     ends(&rack)
+}
+
+fn what_is_waited_for_is_said_once() -> Result<()> {
+    let (rack, _source, release) = shop()?;
+    let ran = rack.hoist(&["promote", &release, "-a", "shop", "--timeout", "3"])?;
+    ran.expect(
+        4,
+        &["Status: running => updating", "it took longer than 3 s"],
+    )?;
+    let waits = ran.stderr.lines().filter(|line| {
+        line.contains("system/local/web.1 waits for web.1 to become ready: it does not listen")
+    });
+    ensure!(waits.count() == 1, "{ran}");
+    // Going back names where to before it begins, and begins only where it may.
+    let refused = rack.hoist(&["rollback", "-a", "shop"])?;
+    refused.expect(1, &["no release of app `shop` served before", "hint: "])?;
+    ensure!(!refused.stderr.contains("Rolling back"), "{refused}");
+    Ok(())
+}
+
+fn a_command_that_fails_is_heard_once() -> Result<()> {
+    let rack = rack()?;
+    let source = Source::web("shop", "good")?;
+    let manifest =
+        "release: echo no table; exit 3\nservices:\n  web:\n    command: ./app\n    port: 3000\n";
+    source.manifest(manifest)?;
+    let ran = rack.deploy(&source.dir())?;
+    ran.expect(
+        4,
+        &["the release command failed (exit 3)", "serving: nothing"],
+    )?;
+    let heard = ran
+        .stderr
+        .lines()
+        .filter(|line| line.ends_with(" no table"));
+    ensure!(heard.count() == 1, "{ran}");
+    Ok(())
+}
+
+fn a_rack_is_named() -> Result<()> {
+    let rack = rack()?;
+    let data = rack.data().to_str().context("no text")?.to_owned();
+    let mut command = rack.command(&["apps", "--rack", &data]);
+    ensure!(
+        command
+            .env_remove("HOIST_DATA_DIR")
+            .output()?
+            .status
+            .success()
+    );
+    let url = format!("http://:{}@127.0.0.1:1", rack.token()?);
+    for named in [url.as_str(), "/not/there"] {
+        rack.hoist(&["apps", "-r", named])?.expect(3, &["hint: "])?;
+    }
+    let mut command = rack.command(&["apps"]);
+    let ran = command.env("HOIST_RACK", "/not/there").output()?;
+    ensure!(ran.status.code() == Some(3), "{ran:?}");
+    rack.hoist(&["apps", "-r", &data, "--data-dir", &data])?
+        .expect(2, &["hint: "])
 }
 
 fn cancelling() -> Result<()> {

@@ -209,6 +209,10 @@ operations! {
         errors: [AppNotFound, ReleaseNotFound, BuildNotComplete, AppDeleting, PromotionInProgress],
         summary: "Promotes a release.",
     }
+    RollbackGet("get_rollback", Get "/apps/{app}/rollback", Read, Json, 200) {
+        path: AppPath, query: Empty, body: Empty, reply: RollbackTarget, errors: [AppNotFound, NothingActive, NothingToRollBackTo],
+        summary: "The release that a rollback would go back to now: the last one that served before.",
+    }
     RollbackCreate("create_rollback", Post "/apps/{app}/rollbacks", Deploy, Json, 201) {
         path: AppPath, query: Empty, body: RollbackRequest, reply: Rollback,
         errors: [AppNotFound, ReleaseNotFound, NothingToRollBackTo, AppDeleting, PromotionInProgress],

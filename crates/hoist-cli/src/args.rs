@@ -1,5 +1,6 @@
 //! The grammar: every command and flag, and what they have in common.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -34,6 +35,16 @@ pub(crate) struct Globals {
     /// Print data as JSON
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
+    /// The rack: its URL or its data directory [env: HOIST_RACK]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "URL|DIR",
+        conflicts_with = "data_dir",
+        help_heading = "Global options"
+    )]
+    pub(crate) rack: Option<OsString>,
     /// The rack's data directory [env: HOIST_DATA_DIR] [default: $XDG_DATA_HOME/hoist]
     #[arg(long, global = true, value_name = "D", help_heading = "Global options")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -254,11 +265,18 @@ impl From<Busy> for IfBusy {
     }
 }
 
+fn page(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(limit @ 1..=1000) => Ok(limit),
+        _ => Err("write a number from 1 to 1000".to_owned()),
+    }
+}
+
 /// How much of a list.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PageArgs {
     /// At most this many [default: 20]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(short, long, value_name = "N", value_parser = page)]
     pub(crate) limit: Option<u32>,
     /// Only what is older than this: `next` of a list's JSON
     #[arg(long, value_name = "ID")]

@@ -49,7 +49,7 @@ impl<'a, 'o> Context<'a, 'o> {
         }
     }
 
-    /// The rack to ask: by flag, `HOIST_URL`, or the data directory.
+    /// The rack to ask: the one that a flag or a variable names, or the one of the data directory.
     pub(crate) fn client(&self) -> Result<Client, CliError> {
         settings::target(&self.globals, self.environment).map(Client::new)
     }
@@ -64,7 +64,7 @@ impl<'a, 'o> Context<'a, 'o> {
         self.starter.ok_or_else(|| {
             CliError::refused(
                 "this build of hoist is a client only",
-                "set HOIST_URL to a rack, or install the whole of hoist",
+                "name a rack with --rack or HOIST_RACK, or install the whole of hoist",
             )
         })
     }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub use crate::output::TerminalSize;
 use crate::starter::Passphrase;
 
+/// The rack to talk to, as `--rack` names it: a URL as [`HOIST_URL`], or a data directory as [`HOIST_DATA_DIR`].
+pub const HOIST_RACK: &str = "HOIST_RACK";
 /// `http://:TOKEN@host:port`: the rack to talk to, instead of the one of the data directory.
 pub const HOIST_URL: &str = "HOIST_URL";
 /// The data directory, when `--data-dir` is not given.
@@ -40,6 +42,10 @@ pub const SSH_CONNECTION: &str = "SSH_CONNECTION";
 /// The variables that users set, for the manual.
 pub(crate) const VARIABLES: &[(&str, &str)] = &[
     (
+        HOIST_RACK,
+        "the rack to talk to, as --rack: a URL, or a data directory",
+    ),
+    (
         HOIST_URL,
         "http://:TOKEN@host:port: the rack to talk to, instead of the one of the data directory",
     ),
@@ -71,6 +77,8 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
 pub struct Environment {
     /// What the program was called as.
     pub called_as: Option<OsString>,
+    /// [`HOIST_RACK`].
+    pub rack: Option<OsString>,
     /// [`HOIST_URL`].
     pub url: Option<OsString>,
     /// [`HOIST_DATA_DIR`].
@@ -128,6 +136,7 @@ impl Environment {
         };
         Self {
             called_as: std::env::args_os().next(),
+            rack: variable(HOIST_RACK),
             url: variable(HOIST_URL),
             data_dir: variable(HOIST_DATA_DIR),
             backup_passphrase: variable(HOIST_BACKUP_PASSPHRASE)

@@ -11,7 +11,7 @@ use hoist_api::endpoints::{
 use hoist_api::types::{
     App, AppCreateRequest, AppPath, Build, BuildStatus, Empty, EnvQuery, IfBusy, IncludedRelease,
     Outcome, PageQuery, PassedOverRelease, Promotion, PromotionCreateRequest, PromotionPath,
-    ReleaseDiff, ReleaseDiffQuery, ReleasePath, RevealQuery, Unchanged,
+    ReleaseDiffQuery, ReleasePath, RevealQuery, Unchanged,
 };
 use serde::Serialize;
 
@@ -306,35 +306,34 @@ impl Flow<'_, '_, '_> {
             if_busy: args.if_busy.into(),
             timeout_seconds: args.timeout,
         };
-        self.context.goes_on = Some(format!(
-            "whether it began shows `hoist promotions -a {}`",
-            self.app
-        ));
+        self.not_known_to_have_begun();
         let promotion = self
             .client
             .call::<PromotionCreate>(&path, &Empty {}, &body)
             .await?;
-        self.context.goes_on = None;
         Ok(promotion)
     }
 
+    /// Who interrupts from here on, before the rack has answered, learns where to look.
+    pub(crate) fn not_known_to_have_begun(&mut self) {
+        self.context.goes_on = Some(format!(
+            "whether it began shows `hoist promotions -a {}`",
+            self.app
+        ));
+    }
+
     /// Says how a release differs from the active one. Without one, and to a rack of before, there is nothing to say.
-    async fn tell_what_changes(&mut self, release: &str) -> Result<(), CliError> {
+    pub(crate) async fn tell_what_changes(&mut self, release: &str) -> Result<(), CliError> {
         let path = ReleasePath {
             app: self.app.clone(),
             release: release.to_owned(),
         };
         let query = ReleaseDiffQuery::default();
         let asked = self.client.call::<ReleaseDiffGet>(&path, &query, &Empty {});
-        match asked.await {
-            Ok(diff) => self.tell_changes(&diff),
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Says how a release differs from another one.
-    pub(crate) fn tell_changes(&mut self, diff: &ReleaseDiff) -> Result<(), CliError> {
-        match lineage::changes(diff).filter(|_| !self.context.out.json()) {
+        let Ok(diff) = asked.await else {
+            return Ok(());
+        };
+        match lineage::changes(&diff).filter(|_| !self.context.out.json()) {
             Some(line) => self.context.out.chatter(&line),
             None => Ok(()),
         }
@@ -373,7 +372,7 @@ impl Flow<'_, '_, '_> {
         subject: &Subject,
     ) -> Result<Promotion, CliError> {
         self.context.goes_on = Some(goes_on(&promotion));
-        let ended = self.follow(promotion).await?;
+        let (ended, told) = self.follow(promotion).await?;
         self.context.goes_on = None;
         if ended.outcome == Some(Outcome::Succeeded) {
             let times = Some(phases(&ended)).filter(|times| self.timed && !times.is_empty());
@@ -386,7 +385,7 @@ impl Flow<'_, '_, '_> {
             Some(Outcome::Superseded) => "SUPERSEDED",
             _ => "FAILED",
         })?;
-        for line in not_live(&ended, subject) {
+        for line in not_live(&ended, subject, &told) {
             self.context.out.chatter(&line)?;
         }
         Ok(ended)

@@ -8,7 +8,8 @@ use hoist_api::Time;
 use hoist_api::client::Next;
 use hoist_api::endpoints::{BuildLogs, PromotionCancel, PromotionEvents, PromotionGet};
 use hoist_api::types::{
-    Build, BuildPath, CancelQuery, Empty, PhaseName, Promotion, PromotionLine, PromotionPath,
+    Build, BuildPath, CancelQuery, Empty, LogLine, PhaseName, Promotion, PromotionLine,
+    PromotionPath,
 };
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 
@@ -71,9 +72,12 @@ impl Flow<'_, '_, '_> {
 
     /// Prints what happens until the promotion ended. A rack that goes meanwhile is waited for: it resumes or rolls
     /// back, and tells from the start again.
-    pub(crate) async fn follow(&mut self, promotion: Promotion) -> Result<Promotion, CliError> {
+    pub(crate) async fn follow(
+        &mut self,
+        promotion: Promotion,
+    ) -> Result<(Promotion, Told), CliError> {
         if promotion.outcome.is_some() {
-            return Ok(promotion);
+            return Ok((promotion, Told::default()));
         }
         let person = match self.context.asks {
             true => Some(Person::attend(&self.context.interrupts)?),
@@ -85,7 +89,7 @@ impl Flow<'_, '_, '_> {
                 number: promotion.number,
             },
             since: Instant::now(),
-            told: HashMap::new(),
+            told: Told::default(),
             gone_since: None,
             person,
             held_back: Vec::new(),
@@ -111,7 +115,7 @@ impl Flow<'_, '_, '_> {
         };
         self.context.out.clear()?;
         self.tell_held_back(&mut followed)?;
-        Ok(ended)
+        Ok((ended, followed.told))
     }
 
     fn rack_is_gone(&mut self, followed: &mut Followed) -> Result<Instant, CliError> {
@@ -134,7 +138,7 @@ impl Flow<'_, '_, '_> {
         };
         let draws = self.context.out.draws();
         let mut drawings = drawings();
-        let mut told_here = HashMap::<String, u32>::new();
+        let mut told_here = Told::default();
         loop {
             let asked = followed.asked();
             let next = tokio::select! {
@@ -152,14 +156,11 @@ impl Flow<'_, '_, '_> {
             match next {
                 Next::End(promotion) => return Ok(promotion),
                 Next::Line(line) => {
-                    let text = format!("{} {} {}", line.at, line.source, line.text);
-                    let here = told_here.entry(text.clone()).or_default();
-                    *here += 1;
-                    let told = followed.told.entry(text).or_default();
-                    if *here <= *told {
+                    let here = told_here.add(line.at, &line.text, &line.source);
+                    if here <= followed.told.times(line.at, &line.text, &line.source) {
                         continue;
                     }
-                    *told = *here;
+                    followed.told.add(line.at, &line.text, &line.source);
                     match asked {
                         true => followed.held_back.push(line),
                         false => self.context.out.chatter(&event_line(&line))?,
@@ -240,12 +241,37 @@ impl Flow<'_, '_, '_> {
     }
 }
 
+/// Lines of a stream, and how often each came.
+#[derive(Debug, Default)]
+pub(crate) struct Told(HashMap<(Time, String, String), u32>);
+
+impl Told {
+    /// Once more; answers how often it came by now.
+    pub(crate) fn add(&mut self, at: Time, text: &str, source: &str) -> u32 {
+        let key = (at, text.to_owned(), source.to_owned());
+        let times = self.0.entry(key).or_default();
+        *times += 1;
+        *times
+    }
+
+    fn times(&self, at: Time, text: &str, source: &str) -> u32 {
+        let key = (at, text.to_owned(), source.to_owned());
+        self.0.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Whether a line of a log came, under whatever name its source has in a stream.
+    pub(crate) fn has(&self, line: &LogLine) -> bool {
+        let mut told = self.0.keys();
+        told.any(|(at, text, _)| (*at, text) == (line.at, &line.text))
+    }
+}
+
 /// A promotion that is followed.
 struct Followed {
     path: PromotionPath,
     since: Instant,
-    /// The lines that were printed already, and how often.
-    told: HashMap<String, u32>,
+    /// The lines that were printed already.
+    told: Told,
     /// Since when the rack does not answer.
     gone_since: Option<Instant>,
     /// Whoever can be asked.

@@ -1,5 +1,6 @@
 //! Which rack and which app: flags over environment over files over defaults.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,45 @@ use crate::args::Globals;
 use crate::environment::Environment;
 use crate::error::CliError;
 
-/// The data directory: `--data-dir`, `HOIST_DATA_DIR`, `$XDG_DATA_HOME/hoist`, `~/.local/share/hoist`.
+/// What names the rack.
+enum Named<'n> {
+    Url(&'n OsStr),
+    Directory(&'n Path),
+    /// Nothing: it is the user's own.
+    Default,
+}
+
+/// A flag, else `HOIST_RACK`, `HOIST_URL` or `HOIST_DATA_DIR`, in this order.
+fn named<'n>(globals: &'n Globals, environment: &'n Environment) -> Named<'n> {
+    let rack = |rack: &'n OsString| match rack.to_string_lossy().contains("://") {
+        true => Named::Url(rack),
+        false => Named::Directory(Path::new(rack)),
+    };
+    if let Some(named) = &globals.rack {
+        return rack(named);
+    }
+    if let Some(directory) = &globals.data_dir {
+        return Named::Directory(directory);
+    }
+    match (&environment.rack, &environment.url, &environment.data_dir) {
+        (Some(named), _, _) => rack(named),
+        (None, Some(url), _) => Named::Url(url),
+        (None, None, Some(directory)) => Named::Directory(Path::new(directory)),
+        (None, None, None) => Named::Default,
+    }
+}
+
+/// Whether the rack is named by a URL, so that it may be another machine's.
+pub(crate) fn by_url(globals: &Globals, environment: &Environment) -> bool {
+    matches!(named(globals, environment), Named::Url(_))
+}
+
+/// The data directory: the one that names the rack, else `HOIST_DATA_DIR`, `$XDG_DATA_HOME/hoist`, `~/.local/share/hoist`.
 pub(crate) fn data_dir(globals: &Globals, environment: &Environment) -> Result<PathBuf, CliError> {
-    let named = globals
-        .data_dir
-        .clone()
-        .or_else(|| environment.data_dir.clone().map(PathBuf::from));
+    let named = match named(globals, environment) {
+        Named::Directory(directory) => Some(directory.to_owned()),
+        Named::Url(_) | Named::Default => environment.data_dir.clone().map(PathBuf::from),
+    };
     let xdg = || {
         environment
             .xdg_data_home
@@ -40,16 +74,16 @@ pub(crate) fn data_dir(globals: &Globals, environment: &Environment) -> Result<P
     Ok(environment.directory.join(found))
 }
 
-/// The rack: the one of `--data-dir`, else of `HOIST_URL`, else of the data directory.
+/// The rack: the one that is named, else the one of the data directory.
 pub(crate) fn target(globals: &Globals, environment: &Environment) -> Result<Target, CliError> {
-    match &environment.url {
-        Some(url) if globals.data_dir.is_none() => {
+    match named(globals, environment) {
+        Named::Url(url) => {
             let malformed = CliError::Call(TargetError::Malformed("it is not text").into());
             let target = Target::parse(url.to_str().ok_or(malformed)?);
             let target = target.and_then(|target| target.admissible().map(|()| target));
             target.map_err(|error| CliError::Call(error.into()))
         }
-        _ => target_of(&data_dir(globals, environment)?),
+        Named::Directory(_) | Named::Default => target_of(&data_dir(globals, environment)?),
     }
 }
 
@@ -57,7 +91,7 @@ pub(crate) fn target(globals: &Globals, environment: &Environment) -> Result<Tar
 pub(crate) fn target_of(data_dir: &Path) -> Result<Target, CliError> {
     let file = rack_file(data_dir)?.ok_or_else(|| CliError::NoRack {
         message: format!("no rack runs on {}", data_dir.display()),
-        hint: "`hoist rack start` or `hoist up` starts one; HOIST_URL and --data-dir name another"
+        hint: "`hoist rack start` or `hoist up` starts one; --rack names another, by its URL or data directory"
             .to_owned(),
     })?;
     let path = data_dir.join(TOKEN_FILE);
@@ -193,6 +227,37 @@ mod tests {
         let by_directory = target(&globals(&directory.path().to_string_lossy()));
         assert_eq!(by_directory.to_string(), "http://127.0.0.1:4501");
         assert_eq!(by_directory.token(), Some("sesame"));
+    }
+
+    #[test]
+    fn a_rack_is_named_by_a_url_or_a_directory_and_the_flag_comes_first() {
+        let (one, other) = (a_rack("127.0.0.1:4501"), a_rack("127.0.0.1:4502"));
+        let path = |directory: &tempfile::TempDir| OsString::from(directory.path());
+        let mut environment = Environment {
+            rack: Some(path(&one)),
+            url: Some("http://:other@localhost:1".into()),
+            ..environment()
+        };
+        let found = |rack: Option<OsString>, environment: &Environment| {
+            let globals = Globals {
+                rack,
+                ..Globals::default()
+            };
+            let target = target(&globals, environment).expect("a rack").to_string();
+            (target, by_url(&globals, environment))
+        };
+        let by_directory = |port: u16| (format!("http://127.0.0.1:{port}"), false);
+        assert_eq!(found(None, &environment), by_directory(4501));
+        assert_eq!(found(Some(path(&other)), &environment), by_directory(4502));
+        let url = || ("http://localhost:2".to_owned(), true);
+        let flag = Some("http://:t@localhost:2".into());
+        assert_eq!(found(flag, &environment), url());
+        environment.rack = Some("http://:t@localhost:2".into());
+        assert_eq!(found(None, &environment), url());
+        assert_eq!(
+            data_dir(&globals("here"), &environment).expect("a directory"),
+            Path::new("/somewhere/here")
+        );
     }
 
     #[test]

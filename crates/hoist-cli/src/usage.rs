@@ -51,8 +51,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("", "urls", "`hoist apps info`"),
     ("", "browse", "`hoist open`"),
     ("", "validate", "`hoist manifest validate`"),
-    ("", "racks", "`hoist rack`; HOIST_URL names another one"),
-    ("", "switch", "HOIST_URL, which names the rack"),
+    ("", "racks", "`hoist rack`; --rack names another one"),
+    ("", "switch", "--rack or HOIST_RACK, which name the rack"),
     (
         "",
         "login",

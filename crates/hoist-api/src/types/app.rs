@@ -243,4 +243,7 @@ pub struct RestartRequest {
     /// What to do when a promotion is in flight.
     #[serde(default)]
     pub if_busy: IfBusy,
+    /// The limit from its begin to the switch; the app's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
 }

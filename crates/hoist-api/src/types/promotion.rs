@@ -198,6 +198,13 @@ pub struct PromotionCreateRequest {
     pub timeout_seconds: Option<u64>,
 }
 
+/// Where a rollback would go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RollbackTarget {
+    /// The release whose copy would be promoted.
+    pub release: String,
+}
+
 /// Where to go back to, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RollbackRequest {

@@ -93,6 +93,7 @@ struct Place<'g> {
     before: String,
     app: Option<String>,
     data_dir: Option<String>,
+    rack: Option<String>,
     /// It is about help: only commands can follow.
     helps: bool,
 }
@@ -121,6 +122,7 @@ impl<'g> Place<'g> {
             before: String::new(),
             app: None,
             data_dir: None,
+            rack: None,
             helps: false,
         };
         let (mut wants, mut positionals, mut escaped) = (None, 0, false);
@@ -200,6 +202,7 @@ impl<'g> Place<'g> {
         match arg.get_id().as_str() {
             "app" => self.app = Some(value.to_owned()),
             "data_dir" => self.data_dir = Some(value.to_owned()),
+            "rack" => self.rack = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -350,7 +353,7 @@ async fn values(arg: &Arg, place: &Place<'_>, context: &Context<'_, '_>) -> Vec<
             .collect();
     }
     match (arg.get_id().as_str(), &*place.path) {
-        ("dir" | "data_dir", _) => return vec![(":dirs".to_owned(), String::new())],
+        ("dir" | "data_dir" | "rack", _) => return vec![(":dirs".to_owned(), String::new())],
         ("manifest" | "file" | "path", _) => return vec![(":files".to_owned(), String::new())],
         ("command", [help]) if help == "help" => return help_words(place),
         _ => {}
@@ -386,6 +389,11 @@ async fn ask(
             .as_ref()
             .map(Into::into)
             .or_else(|| context.globals.data_dir.clone()),
+        rack: place
+            .rack
+            .as_ref()
+            .map(Into::into)
+            .or_else(|| context.globals.rack.clone()),
         ..Globals::default()
     };
     let client = Client::new(settings::target(&globals, context.environment).ok()?);

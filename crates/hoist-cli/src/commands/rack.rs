@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::interrupt::Interrupts;
 use crate::output::{Cell, Table};
+use crate::settings;
 use crate::starter::{RackOptions, RunningRack};
 use crate::wait;
 
@@ -225,7 +226,7 @@ pub(super) fn is_another(error: &CallError) -> bool {
 
 /// Whether the rack is one that `HOIST_URL` names: its data directory is unknown here.
 pub(super) fn by_url(context: &Context<'_, '_>) -> bool {
-    context.environment.url.is_some() && context.globals.data_dir.is_none()
+    settings::by_url(&context.globals, context.environment)
 }
 
 /// Waits until the rack does not answer any more, and its process is gone when it runs on this machine.

@@ -27,7 +27,7 @@ pub(crate) struct Releases {
     app: AppArgs,
     #[command(flatten)]
     page: PageArgs,
-    /// Print the list again whenever it changes, until interrupted
+    /// Show the list until interrupted: in place on a terminal, else again whenever it changes
     #[arg(long)]
     watch: bool,
     #[command(subcommand)]
@@ -136,17 +136,16 @@ async fn watch(
 ) -> Result<(), CliError> {
     let path = context.app_path(app)?;
     let (query, client) = (page.query(), context.client()?);
-    let mut seen = None;
+    let (mut seen, mut above) = (None, 0);
     loop {
         let releases = client.call::<ReleaseList>(&path, &query, &Empty {}).await?;
-        if seen.as_ref() != Some(&releases) {
+        // In place also what is relative grows.
+        if context.out.redraws() || seen.as_ref() != Some(&releases) {
             if context.out.json() {
                 context.out.print_json_line(&releases)?;
             } else {
-                if seen.is_some() {
-                    context.out.line("")?;
-                }
-                context.out.table(&table(&releases.items, Time::now()))?;
+                let table = table(&releases.items, Time::now());
+                above = context.out.table_again(&table, above)?;
             }
             context.out.flush()?;
             seen = Some(releases);

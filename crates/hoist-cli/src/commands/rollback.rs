@@ -1,7 +1,7 @@
 //! `hoist rollback` and `hoist releases rollback`.
 
 use clap::Args;
-use hoist_api::endpoints::RollbackCreate;
+use hoist_api::endpoints::{RollbackCreate, RollbackGet};
 use hoist_api::types::{AppPath, Empty, RollbackRequest};
 
 use crate::args::{AppArgs, FollowArgs, PromoteArgs};
@@ -37,31 +37,32 @@ pub(crate) async fn run(args: Rollback, context: &mut Context<'_, '_>) -> Result
         timed: false,
     };
     flow.tell_what_is_waited_for(&args.promote).await?;
-    let to = args
-        .release
-        .as_ref()
-        .map(|release| format!(" to {release}"))
-        .unwrap_or_default();
-    flow.context.out.begin(&format!("Rolling back{to}"))?;
+    let to = match args.release {
+        Some(release) => release,
+        None => {
+            let asked = client.call::<RollbackGet>(&path, &Empty {}, &Empty {});
+            asked.await?.release
+        }
+    };
+    flow.tell_what_changes(&to).await?;
+    if !flow.context.out.json() {
+        flow.context.out.note(STAYS)?;
+    }
+    flow.context.out.begin(&format!("Rolling back to {to}"))?;
     let body = RollbackRequest {
-        release: args.release,
+        release: Some(to),
         if_busy: args.promote.if_busy.into(),
         timeout_seconds: args.promote.timeout,
     };
+    flow.not_known_to_have_begun();
     let begun = client
         .call::<RollbackCreate>(&path, &Empty {}, &body)
         .await?;
     flow.context
         .out
         .done(&format!("OK, {}", begun.release.id))?;
-    if let Some(changes) = &begun.changes {
-        flow.tell_changes(changes)?;
-    }
-    if !flow.context.out.json() {
-        flow.context.out.note(STAYS)?;
-        if args.follow.id {
-            flow.context.out.line(&begun.release.id)?;
-        }
+    if args.follow.id && !flow.context.out.json() {
+        flow.context.out.line(&begun.release.id)?;
     }
     let promotion = if args.follow.detach {
         flow.leave(begun.promotion)?

@@ -24,7 +24,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     app: AppArgs,
     /// Run this release [default: the active one]
-    #[arg(short, long, value_name = "ID")]
+    #[arg(long, value_name = "ID")]
     release: Option<String>,
     /// Print the process's id and let it run; its output goes to the app's log
     #[arg(short, long, conflicts_with_all = ["on", "off"])]

@@ -3,7 +3,7 @@
 use clap::Args;
 use hoist_api::client::Client;
 use hoist_api::endpoints::{AppGet, AppRestart, AppStart, AppStop};
-use hoist_api::types::{AppPath, AppStatus, Empty, Promotion, RestartRequest};
+use hoist_api::types::{AppStatus, Empty, Promotion, RestartRequest};
 
 use crate::args::{AppArgs, PromoteArgs};
 use crate::context::Context;
@@ -25,47 +25,57 @@ pub(crate) struct Restart {
 pub(crate) async fn restart(args: Restart, context: &mut Context<'_, '_>) -> Result<(), CliError> {
     let app = context.app(&args.app)?;
     let client = context.client()?;
+    let mut flow = flow(app, &client, context);
+    flow.tell_what_is_waited_for(&args.promote).await?;
     let what = args
         .service
         .as_ref()
         .map(|service| format!("{service} of "))
         .unwrap_or_default();
-    context.out.begin(&format!("Restarting {what}{app}"))?;
+    let text = format!("Restarting {what}{}", flow.app);
+    flow.context.out.begin(&text)?;
     let body = RestartRequest {
         service: args.service,
         if_busy: args.promote.if_busy.into(),
+        timeout_seconds: args.promote.timeout,
     };
+    flow.not_known_to_have_begun();
     let promotion = client
-        .call::<AppRestart>(&AppPath { app: app.clone() }, &Empty {}, &body)
+        .call::<AppRestart>(&flow.path(), &Empty {}, &body)
         .await?;
-    see_through(promotion, app, &client, context).await
+    see_through(promotion, &mut flow).await
 }
 
 pub(crate) async fn start(args: AppArgs, context: &mut Context<'_, '_>) -> Result<(), CliError> {
     let app = context.app(&args)?;
     let client = context.client()?;
-    context.out.begin(&format!("Starting {app}"))?;
+    let mut flow = flow(app, &client, context);
+    let text = format!("Starting {}", flow.app);
+    flow.context.out.begin(&text)?;
+    flow.not_known_to_have_begun();
     let promotion = client
-        .call::<AppStart>(&AppPath { app: app.clone() }, &Empty {}, &Empty {})
+        .call::<AppStart>(&flow.path(), &Empty {}, &Empty {})
         .await?;
-    see_through(promotion, app, &client, context).await
+    see_through(promotion, &mut flow).await
 }
 
-async fn see_through(
-    promotion: Promotion,
+fn flow<'f, 'a, 'o>(
     app: String,
-    client: &Client,
-    context: &mut Context<'_, '_>,
-) -> Result<(), CliError> {
-    let mut flow = Flow {
+    client: &'f Client,
+    context: &'f mut Context<'a, 'o>,
+) -> Flow<'f, 'a, 'o> {
+    Flow {
         context,
         client,
         app,
         timed: false,
-    };
+    }
+}
+
+async fn see_through(promotion: Promotion, flow: &mut Flow<'_, '_, '_>) -> Result<(), CliError> {
     let ended = flow.see_through(promotion, &Subject::Release).await?;
-    if context.out.json() {
-        context.out.print_json(&ended)?;
+    if flow.context.out.json() {
+        flow.context.out.print_json(&ended)?;
     }
     live(&ended)
 }

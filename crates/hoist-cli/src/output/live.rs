@@ -14,8 +14,8 @@ pub type TerminalSize = fn() -> Option<(usize, usize)>;
 /// What is taken when the terminal does not say, as one of 0×0.
 const SIZE: (usize, usize) = (80, 24);
 /// Begins and ends a change that terminals show at once; those that do not know it ignore it.
-const HOLD: &str = "\x1b[?2026h";
-const RELEASE: &str = "\x1b[?2026l";
+pub(super) const HOLD: &str = "\x1b[?2026h";
+pub(super) const RELEASE: &str = "\x1b[?2026l";
 /// Clears from the cursor to the end of the line.
 const CLEAR_LINE: &str = "\x1b[K";
 /// Clears from the cursor to the end of the screen.
@@ -102,7 +102,8 @@ impl Live {
         bytes
     }
 
-    fn terminal(&self) -> (usize, usize) {
+    /// The terminal's columns and rows, or usual ones.
+    pub(super) fn terminal(&self) -> (usize, usize) {
         let size = self.size.and_then(|size| size());
         size.filter(|(columns, rows)| *columns > 1 && *rows > 1)
             .unwrap_or(SIZE)

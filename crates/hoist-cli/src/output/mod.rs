@@ -68,6 +68,8 @@ pub(crate) struct Output<'a> {
     colour_out: bool,
     colour_err: bool,
     columns: Option<usize>,
+    /// Standard error is a terminal: somebody reads what is said aside.
+    terminal: bool,
     /// A step that was announced on standard error and whose line has no end yet.
     step: Option<Step>,
     /// What is drawn in place below everything that is printed.
@@ -97,6 +99,7 @@ impl<'a> Output<'a> {
             colour_out: colour(environment.stdout_terminal) && !json,
             colour_err,
             columns: environment.columns,
+            terminal: environment.stderr_terminal,
             step: None,
             live: Live::new(environment.stderr_size, colour_err),
         }
@@ -151,7 +154,7 @@ impl<'a> Output<'a> {
     ) -> Result<(), CliError> {
         self.data(list, |list| text(&list.items))?;
         match &list.next {
-            Some(next) if !self.json && self.colour_err => {
+            Some(next) if !self.json && self.terminal => {
                 self.note(&format!("more with `--before {next}`"))
             }
             _ => Ok(()),
@@ -162,6 +165,37 @@ impl<'a> Output<'a> {
     pub(crate) fn table(&mut self, table: &Table) -> Result<(), CliError> {
         let text = table.render(self.columns, self.colour_out);
         self.print_data(&text)
+    }
+
+    /// Whether a table can take the place of another one.
+    pub(crate) fn redraws(&self) -> bool {
+        !self.json && self.columns.is_some() && self.live.able()
+    }
+
+    /// A table that takes the place of the one before on a terminal, as far as the terminal is high, and stands below it
+    /// elsewhere. `above` are the rows of the one before; answers those of this one.
+    pub(crate) fn table_again(&mut self, table: &Table, above: usize) -> Result<usize, CliError> {
+        if !self.redraws() {
+            if above > 0 {
+                self.line("")?;
+            }
+            self.table(table)?;
+            return Ok(1);
+        }
+        let (columns, rows) = self.live.terminal();
+        let text = table.render(Some(columns), self.colour_out);
+        let lines: Vec<_> = text.lines().take(rows.saturating_sub(1).max(1)).collect();
+        let mut bytes = String::from(live::HOLD);
+        if above > 0 {
+            bytes.push_str(&format!("\r\x1b[{above}A\x1b[J"));
+        }
+        for line in &lines {
+            bytes.push_str(line);
+            bytes.push('\n');
+        }
+        bytes.push_str(live::RELEASE);
+        self.print_data(&bytes)?;
+        Ok(lines.len())
     }
 
     /// Lines of data. What is drawn in place makes room for them, wherever they go.
@@ -400,6 +434,26 @@ mod tests {
             "{:?}",
             printed(true, act)
         );
+    }
+
+    #[test]
+    fn a_table_takes_the_place_of_the_one_before_on_a_terminal_alone() {
+        let shown = |terminal: bool| {
+            let environment = Environment {
+                columns: terminal.then_some(40),
+                stderr_size: terminal.then_some((|| Some((40, 3))) as TerminalSize),
+                ..Environment::default()
+            };
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            let mut out = Output::new(&mut stdout, &mut stderr, &environment, false);
+            let table = Table::list(["ID"], [["R1".into()], ["R2".into()], ["R3".into()]]);
+            let above = out.table_again(&table, 0).expect("printed");
+            out.table_again(&table, above).expect("printed");
+            let text = String::from_utf8(stdout).expect("text");
+            text.replace(live::HOLD, "").replace(live::RELEASE, "")
+        };
+        assert_eq!(shown(false), "ID\nR1\nR2\nR3\n\nID\nR1\nR2\nR3\n");
+        assert_eq!(shown(true), "ID\nR1\n\r\x1b[2A\x1b[JID\nR1\n");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hoist_api::types::{LogLine, Outcome, Promotion, PromotionLine};
 
 use super::short;
+use crate::follow::Told;
 
 /// What was asked for, in the words of the one who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +53,9 @@ pub(crate) fn phases(promotion: &Promotion) -> String {
         .join(", ")
 }
 
-/// What a promotion that did not succeed leaves behind: lines for the user, the hint last.
-pub(crate) fn not_live(promotion: &Promotion, subject: &Subject) -> Vec<String> {
+/// What a promotion that did not succeed leaves behind: lines for the user, the hint last. Log lines that were told already
+/// are not told again.
+pub(crate) fn not_live(promotion: &Promotion, subject: &Subject, told: &Told) -> Vec<String> {
     let Promotion {
         app,
         release,
@@ -70,14 +72,13 @@ pub(crate) fn not_live(promotion: &Promotion, subject: &Subject) -> Vec<String> 
         Some(reason) => format!("ERROR: {release} of {app} {outcome}: {reason}"),
         None => format!("ERROR: {release} of {app} {outcome}"),
     }];
-    if !promotion.last_log.is_empty() {
+    let last_log = promotion.last_log.iter().filter(|line| !told.has(line));
+    let last_log: Vec<_> = last_log
+        .map(|line| format!("  {}", log_line(line)))
+        .collect();
+    if !last_log.is_empty() {
         lines.push("last log lines:".to_owned());
-        lines.extend(
-            promotion
-                .last_log
-                .iter()
-                .map(|line| format!("  {}", log_line(line))),
-        );
+        lines.extend(last_log);
     }
     lines.push(match &promotion.serving {
         Some(serving) if serving == release => format!("serving: {serving}"),
@@ -158,7 +159,10 @@ serving: RAAAAAAAAAA, as before
 kept:    RBBBBBBBBBB and its build, not active
 look:    hoist promotions info 1.42 -a hello
 hint: make the app listen on the port in $PORT";
-        assert_eq!(not_live(&failed(), &Subject::Deploy).join("\n"), expected);
+        assert_eq!(
+            not_live(&failed(), &Subject::Deploy, &Told::default()).join("\n"),
+            expected
+        );
     }
 
     #[test]
@@ -176,7 +180,10 @@ serving: nothing; hello has no active release
 kept:    RBBBBBBBBBB and its build, not active
 look:    hoist promotions info 1.42 -a hello
 hint: mend the source and run `hoist deploy -a hello` again";
-        assert_eq!(not_live(&promotion, &Subject::Deploy).join("\n"), expected);
+        assert_eq!(
+            not_live(&promotion, &Subject::Deploy, &Told::default()).join("\n"),
+            expected
+        );
     }
 
     #[test]
@@ -186,9 +193,19 @@ hint: mend the source and run `hoist deploy -a hello` again";
             kind: PromotionKind::Restart,
             ..failed()
         };
-        let lines = not_live(&promotion, &Subject::Release).join("\n");
+        let lines = not_live(&promotion, &Subject::Release, &Told::default()).join("\n");
         assert!(lines.contains("serving: RBBBBBBBBBB\n"), "{lines}");
         assert!(!lines.contains("not active"), "{lines}");
+    }
+
+    #[test]
+    fn what_was_told_as_it_came_is_not_told_again() {
+        let mut told = Told::default();
+        let line = &failed().last_log[0];
+        told.add(line.at, &line.text, "system/local/release");
+        let lines = not_live(&failed(), &Subject::Deploy, &told).join("\n");
+        assert!(!lines.contains("listening on 3000"), "{lines}");
+        assert!(!lines.contains("last log lines"), "{lines}");
     }
 
     #[test]
@@ -199,7 +216,7 @@ hint: mend the source and run `hoist deploy -a hello` again";
             reason: None,
             ..failed()
         };
-        let lines = not_live(&promotion, &Subject::Deploy);
+        let lines = not_live(&promotion, &Subject::Deploy, &Told::default());
         assert_eq!(lines[0], "ERROR: RBBBBBBBBBB of hello was cancelled");
         assert_eq!(
             lines.last().map(String::as_str),

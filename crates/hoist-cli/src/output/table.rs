@@ -9,7 +9,9 @@ const GAP: usize = 2;
 /// A column keeps at least so much, or its header, however narrow the terminal.
 const COLUMN_MIN: usize = 8;
 /// Columns that are never cut: what stands there is typed again, or is one word.
-const WHOLE: [&str; 7] = ["ID", "NUMBER", "RELEASE", "BUILD", "STATUS", "STATE", "URL"];
+const WHOLE: [&str; 8] = [
+    "ID", "NUMBER", "RELEASE", "BUILD", "STATUS", "OUTCOME", "STATE", "URL",
+];
 
 /// Last columns that go on below rather than being cut: what stands there was asked for.
 const WRAPPED: [&str; 1] = ["DETAIL"];

@@ -75,7 +75,9 @@ async fn restart(
         .map(parse::<ServiceName>)
         .transpose()?;
     let busy = if_busy(body.if_busy)?;
-    let promotion = call.rack.restart(&name, service, busy, &call.actor).await?;
+    let limit = super::promotions::limit(body.timeout_seconds)?;
+    let restart = call.rack.restart(&name, service, busy, limit, &call.actor);
+    let promotion = restart.await?;
     Ok(call.rack.promotion_view(&promotion))
 }
 

@@ -25,6 +25,7 @@ const PAGE_MAX: u32 = 500;
 
 pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     let router = json::<e::PromotionCreate, _, _>(router, create);
+    let router = json::<e::RollbackGet, _, _>(router, rollback_target);
     let router = json::<e::RollbackCreate, _, _>(router, rollback);
     let router = json::<e::PromotionList, _, _>(router, list);
     let router = json::<e::PromotionGet, _, _>(router, get);
@@ -45,6 +46,16 @@ async fn create(
     };
     let promotion = call.rack.promote(&app, request, &call.actor).await?;
     Ok(call.rack.promotion_view(&promotion))
+}
+
+async fn rollback_target(
+    JsonCall { call, .. }: JsonCall<e::RollbackGet>,
+) -> Result<wire::RollbackTarget, RackError> {
+    let app = parse(&call.path.app)?;
+    let release = call.rack.rollback_target(&app).await?;
+    Ok(wire::RollbackTarget {
+        release: release.to_string(),
+    })
 }
 
 async fn rollback(
@@ -200,7 +211,7 @@ pub(super) fn if_busy(word: wire::IfBusy) -> Result<IfBusy, RackError> {
     }
 }
 
-fn limit(seconds: Option<u64>) -> Result<Option<Millis>, RackError> {
+pub(super) fn limit(seconds: Option<u64>) -> Result<Option<Millis>, RackError> {
     let limit = seconds.map(|seconds| Millis(seconds.saturating_mul(1_000)));
     limit.map(check_timeout).transpose()
 }

@@ -1,7 +1,7 @@
 //! Scale, restart, stop, start and delete: what changes an app without a new release.
 
 use hoist_core::id::{AppName, ServiceName, Version};
-use hoist_core::model::{App, Cancel, PromotionKind, Release, Standing};
+use hoist_core::model::{App, Cancel, Millis, PromotionKind, Release, Standing};
 use hoist_core::plan::{self, CommandError, Scaling};
 
 use super::{Actor, IfBusy, PromoteRequest};
@@ -152,9 +152,11 @@ impl Rack {
         app: &AppName,
         service: Option<ServiceName>,
         if_busy: IfBusy,
+        limit: Option<Millis>,
         actor: &Actor,
     ) -> Result<PromotionRecord, RackError> {
-        self.again(app, PromotionKind::Restart, service, if_busy, actor)
+        let how = (if_busy, limit);
+        self.again(app, PromotionKind::Restart, service, how, actor)
             .await
     }
 
@@ -164,7 +166,8 @@ impl Rack {
         app: &AppName,
         actor: &Actor,
     ) -> Result<PromotionRecord, RackError> {
-        self.again(app, PromotionKind::Start, None, IfBusy::Wait, actor)
+        let how = (IfBusy::Wait, None);
+        self.again(app, PromotionKind::Start, None, how, actor)
             .await
     }
 
@@ -173,7 +176,7 @@ impl Rack {
         app: &AppName,
         kind: PromotionKind,
         only: Option<ServiceName>,
-        if_busy: IfBusy,
+        (if_busy, limit): (IfBusy, Option<Millis>),
         actor: &Actor,
     ) -> Result<PromotionRecord, RackError> {
         let entry = self.app(app)?;
@@ -183,7 +186,7 @@ impl Rack {
             release: release.release.clone(),
             kind,
             if_busy,
-            limit: None,
+            limit,
             only,
         };
         self.promote(app, request, actor).await

@@ -8,7 +8,7 @@ use hoist_core::plan::{self, CommandError, Overruled, PromoteOptions};
 
 use super::{Actor, ReleaseDiff};
 use crate::clock::wall;
-use crate::control::event_source;
+use crate::control::{event_source, status_words};
 use crate::error::RackError;
 use crate::rack::Rack;
 use crate::releases::new_release_id;
@@ -104,10 +104,17 @@ impl Rack {
             limit: request.limit,
             only: request.only.clone(),
         };
+        let seen = self.controller.last_seen(&app);
+        let before = plan::status(after, &seen);
         plan::promote(after, target.clone(), request.kind, options, at, now)?;
         let record = self.begun(&app, request, after, at, now.0, actor);
         let text = format!("{} {}", kind_word(request.kind), request.release);
         let mut events = vec![self.event(&app, actor, "release:promote", text)];
+        let status = plan::status(after, &seen);
+        if status != before {
+            let text = status_words(before, status);
+            events.push(self.event(&app, actor, "app:status", text));
+        }
         if matches!(
             request.kind,
             PromotionKind::Promote | PromotionKind::Rollback
@@ -205,6 +212,11 @@ impl Rack {
         })
     }
 
+    /// Where a rollback would go now.
+    pub async fn rollback_target(&self, app: &AppName) -> Result<ReleaseId, RackError> {
+        Ok(self.last_good_before_active(app).await?.id)
+    }
+
     /// Makes a copy of an earlier release and promotes it, keeping what is still warm.
     pub async fn rollback(
         &self,
@@ -221,6 +233,13 @@ impl Rack {
         // Everything that can be refused is refused before the copy exists.
         let detail = self.releases.detail(app, &source.id).await?;
         self.releases.planned(&detail)?;
+        let in_flight = self.app(app)?.app.promotion.clone();
+        if let Some(other) = in_flight.filter(|_| if_busy == IfBusy::Refuse) {
+            return Err(RackError::Command(CommandError::InProgress {
+                promotion: other.number,
+                target: other.target,
+            }));
+        }
         let copy = ReleaseRecord {
             id: new_release_id()?,
             app: app.clone(),

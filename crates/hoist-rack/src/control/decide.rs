@@ -186,11 +186,7 @@ impl Controller {
         }
         let (old, new) = (plan::status(before, seen), plan::status(after, seen));
         if old != new {
-            let text = format!(
-                "Status: {} => {}",
-                words::status_word(old),
-                words::status_word(new)
-            );
+            let text = words::status_words(old, new);
             add(promotion, "app:status", event_source(engine, "app"), text);
         }
         events

@@ -9,6 +9,7 @@ mod failing;
 mod follow;
 mod probe;
 mod publish;
+mod waits;
 mod words;
 
 use std::collections::{BTreeMap, HashSet};
@@ -27,7 +28,7 @@ pub use failing::Failing;
 pub use follow::{exit_words, limits_of, release_of};
 pub use probe::{Check, Liveness, Prober, Question, Target};
 pub use publish::urls;
-pub use words::{event_source, status_word};
+pub use words::{event_source, status_word, status_words};
 
 use crate::clock::Clock;
 use crate::error::with_causes;
@@ -36,6 +37,7 @@ use crate::releases::Releases;
 use crate::sequence::Sequence;
 use crate::store::{AppEntry, RackState, Store};
 use follow::Follower;
+use waits::ToldWaits;
 
 /// The longest pause between passes when nothing happens.
 const PAUSE_AT_REST: Duration = Duration::from_secs(5);
@@ -107,6 +109,7 @@ pub struct LoopState {
     pub failing: BTreeMap<String, Failing>,
     published: publish::Published,
     follower: Follower,
+    told_waits: ToldWaits,
 }
 
 /// A resize that has ended.
@@ -507,6 +510,7 @@ impl Controller {
                 }
             }
         }
+        self.tell_waits(state, &waiting, now).await;
         self.lock().waiting = waiting;
         let moved = !commits.is_empty();
         join_all(commits).await;

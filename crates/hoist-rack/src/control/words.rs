@@ -26,6 +26,11 @@ pub fn status_word(status: AppStatus) -> &'static str {
     }
 }
 
+/// `Status: running => updating`
+pub fn status_words(before: AppStatus, after: AppStatus) -> String {
+    format!("Status: {} => {}", status_word(before), status_word(after))
+}
+
 /// `web.1`
 pub(super) fn slot_words(slot: &SlotId) -> String {
     format!("{}.{}", slot.workload.service, slot.slot)
