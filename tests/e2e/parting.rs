@@ -86,7 +86,7 @@ fn interrupts_reach_the_process() -> Result<()> {
     // The second one leaves, whatever the process thinks of it.
     let (_, word) = sleeper(1005);
     let text = format!(
-        "trap '' TERM; trap 'echo heard' INT; echo ready; while :; do sleep 0.05 {word}; done"
+        "trap '' TERM; trap 'echo heard' INT; echo ready; while :; do sleep 0.05; : {word}; done"
     );
     let mut child = begin(&rack, &[&text]).spawn()?;
     ensure!(first_line(&mut child)? == "ready");

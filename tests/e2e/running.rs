@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -91,14 +93,21 @@ pub(crate) fn gone(word: &str, limit: Duration) -> Result<()> {
     })
 }
 
+/// How long a line may take to come, in milliseconds.
+const LINE_LIMIT: u16 = 60_000;
+
 pub(crate) fn first_line(child: &mut Child) -> Result<String> {
     let out = child.stdout.as_mut().context("no pipe")?;
     let mut line = String::new();
     let mut byte = [0];
-    while out.read(&mut byte)? == 1 && byte[0] != b'\n' {
+    loop {
+        let mut ready = [PollFd::new(out.as_fd(), PollFlags::POLLIN)];
+        ensure!(poll(&mut ready, LINE_LIMIT)? == 1, "no line after {line:?}");
+        if out.read(&mut byte)? == 0 || byte[0] == b'\n' {
+            return Ok(line);
+        }
         line.push(byte[0].into());
     }
-    Ok(line)
 }
 
 fn exit_codes_are_the_process_own() -> Result<()> {

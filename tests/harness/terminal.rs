@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -29,6 +30,8 @@ pub struct Terminal {
     keys: File,
     path: PathBuf,
     screen: Arc<Screen>,
+    /// Reads until nobody has the terminal open any more.
+    reader: JoinHandle<()>,
     /// How much of the screen was waited for already.
     read: usize,
     child: Option<Child>,
@@ -69,7 +72,7 @@ impl Terminal {
         let keys = File::from(pty.master);
         let (screen, mut seen) = (Arc::new(Screen::default()), keys.try_clone()?);
         let shown = screen.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = seen.read(&mut bytes) {
                 let mut all = shown.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,6 +84,7 @@ impl Terminal {
             keys,
             path,
             screen,
+            reader,
             read: 0,
             child: Some(child),
         })
@@ -163,8 +167,16 @@ impl Terminal {
     /// The exit code of the program, which must end by itself.
     pub fn ended(&mut self) -> Result<i32> {
         let child = self.child.take().context("it ended already")?;
-        let all = String::from_utf8_lossy(&self.all()).into_owned();
-        wait(child, APPEARS).with_context(|| format!("on the terminal: {all:?}"))
+        let code = wait(child, APPEARS).with_context(|| {
+            let all = String::from_utf8_lossy(&self.all()).into_owned();
+            format!("on the terminal: {all:?}")
+        })?;
+        // Its last words may be on their way still.
+        let began = Instant::now();
+        while !self.reader.is_finished() && began.elapsed() < APPEARS {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(code)
     }
 }
 

@@ -589,8 +589,7 @@ pub(super) async fn a_restart_ends_a_pause_between_restarts(bench: &mut dyn Benc
         let exited = matches!(process.state, ProcessState::Exited(_));
         (process.restarts >= 5 && exited).then(|| process.clone())
     };
-    // Of 3.2 s.
-    let before = until(bench, "a pause", paused).await;
+    let before = until(bench, "a pause of 3.2 s", paused).await;
     let begin = Instant::now();
     bench.engine().restart_slot(&id).await.unwrap();
     until(bench, "a new life", |seen| {
