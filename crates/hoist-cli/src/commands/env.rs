@@ -107,7 +107,7 @@ pub(crate) async fn run(args: Env, context: &mut Context<'_, '_>) -> Result<(), 
         Some(EnvCommand::Get { key, whose }) => get(&key, &whose, context).await,
         Some(EnvCommand::Set(set)) => {
             let given = set.given(context).await?;
-            let step = format!("Setting {}", named(given.keys()));
+            let step = format!("Setting {}", named(set.names(&given)));
             let body = EnvUpdateRequest {
                 set: given,
                 replace: set.replace,

@@ -47,6 +47,15 @@ enum Origin {
 }
 
 impl Set {
+    /// Names of what is given, those that were typed first.
+    pub(super) fn names<'g>(&'g self, given: &'g BTreeMap<String, String>) -> Vec<&'g String> {
+        let typed = self.variables.iter().map(|(name, _)| name);
+        let typed: Vec<_> = typed.collect();
+        let others = given.keys().filter(|name| !typed.contains(name));
+        let others: Vec<_> = others.collect();
+        [typed, others].concat()
+    }
+
     /// The variables that are given.
     pub(super) async fn given(
         &self,
