@@ -194,6 +194,14 @@ pub enum RackError {
     /// The manifest does not hold.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The manifest of a release does not hold with its environment.
+    #[error("the manifest of release {release}")]
+    ReleaseManifest {
+        /// The release.
+        release: ReleaseId,
+        /// Why not.
+        source: ManifestError,
+    },
     /// The source cannot be built without being told how.
     #[error(transparent)]
     Detect(#[from] DetectError),
@@ -318,7 +326,9 @@ impl RackError {
             Self::InvalidEnv(_) | Self::MissingEnv { .. } | Self::MissingAppEnv(_) => {
                 ErrorCode::InvalidEnv
             }
-            Self::Manifest(_) | Self::Detect(_) => ErrorCode::InvalidManifest,
+            Self::Manifest(_) | Self::ReleaseManifest { .. } | Self::Detect(_) => {
+                ErrorCode::InvalidManifest
+            }
             Self::Archive(_) => ErrorCode::InvalidArchive,
             Self::NoSource(_) => ErrorCode::SourceNotFound,
             Self::SourceIncomplete => ErrorCode::SourceIncomplete,
@@ -402,6 +412,9 @@ impl RackError {
             Self::Unconfirmed(app) => format!("hoist apps delete {app} --confirm {app}"),
             Self::MissingEnv { source, .. } | Self::MissingAppEnv(source) => source.hint(),
             Self::Manifest(error) => error.hint()?.to_owned(),
+            Self::ReleaseManifest { release, .. } => format!(
+                "`hoist env set NAME=...` mends a variable that it takes; `hoist releases manifest {release}` shows it"
+            ),
             Self::Detect(error) => error.hint()?.to_owned(),
             Self::NoSource(_) | Self::SourceIncomplete => {
                 "list the source again, and send what is missing; `hoist deploy` does both"

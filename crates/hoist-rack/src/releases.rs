@@ -86,7 +86,11 @@ impl Releases {
             .as_ref()
             .ok_or(RackError::NotBuilt(id.clone()))?;
         let env = self.keyring.open_env(app, &record.env)?;
-        let (mut manifest, _) = manifest::read_with(Dialect::of_file(file), file, text, &env)?;
+        let read = manifest::read_with(Dialect::of_file(file), file, text, &env);
+        let (mut manifest, _) = read.map_err(|source| RackError::ReleaseManifest {
+            release: id.clone(),
+            source,
+        })?;
         if let Some(text) = &build.app_json {
             manifest::read_app_json(text, &mut manifest)?;
         }

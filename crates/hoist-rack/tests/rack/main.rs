@@ -3,9 +3,10 @@
 mod building;
 mod cancelling;
 mod clock;
-mod params;
-mod moving;
+mod env;
 mod lists;
+mod moving;
+mod params;
 mod postdeploy;
 mod releases;
 mod retention;
@@ -15,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hoist_core::id::{AppName, ReleaseId, ServiceName};
-use hoist_core::lineage::Start;
 use hoist_core::model::{Cancel, Life};
 use hoist_core::plan::Scaling;
 use hoist_rack::commands::{IfBusy, RolledBack, ScaleWish};
@@ -149,31 +149,6 @@ async fn a_rack_that_crashes_anywhere_in_a_promotion_ends_it_after_its_start() {
             200,
             "crash after {pause} ms"
         );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_people_who_set_variables_at_once_lose_nothing() {
-    let world = World::new().await;
-    let app = created(&world).await;
-    let set = |name: &str| {
-        let pair = BTreeMap::from([(name.to_owned(), "1".to_owned())]);
-        let (rack, app) = (world.rack().clone(), app.clone());
-        async move { rack.update_env(&app, setting(pair, None), &actor()).await }
-    };
-    let (a, b, c) = tokio::join!(set("A"), set("B"), set("C"));
-    assert!(a.is_ok() && b.is_ok() && c.is_ok());
-    let (release, env) = world.rack().env(&app, &Start::Base).await.expect("the env");
-    assert_eq!(env.keys().map(String::as_str).collect::<String>(), "ABC");
-    let seen = a.expect("the first release").id;
-    if release != Some(seen.clone()) {
-        let pair = BTreeMap::from([("D".to_owned(), "1".to_owned())]);
-        let stale = Some(seen.to_string());
-        let refused = world
-            .rack()
-            .update_env(&app, setting(pair, stale), &actor())
-            .await;
-        assert!(matches!(refused, Err(RackError::EnvMoved { .. })));
     }
 }
 
