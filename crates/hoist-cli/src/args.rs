@@ -35,12 +35,12 @@ pub(crate) struct Globals {
     /// Print data as JSON
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
-    /// The rack: its URL or its data directory [env: HOIST_RACK]
+    /// The rack: a URL or a data directory [env: HOIST_RACK]
     #[arg(
         short,
         long,
         global = true,
-        value_name = "URL|DIR",
+        value_name = "WHERE",
         conflicts_with = "data_dir",
         help_heading = "Global options"
     )]
