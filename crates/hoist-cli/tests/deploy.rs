@@ -393,8 +393,8 @@ fn a_rollback_names_the_copy_that_it_promotes() {
         vec![("POST /v1/apps/hello/rollbacks", json(201, begun))],
     ]);
     let stderr = "\
-Rolling back to RAAAAAAAAAA... OK, RBBBBBBBBBB
 build and env go back; volumes, databases and sizes (`hoist scale`) stay as they are
+Rolling back to RAAAAAAAAAA... OK, RBBBBBBBBBB
 2026-01-01T00:00:01Z system/local/web.1 started
 OK
 ";
