@@ -383,3 +383,6 @@ pub(super) fn refuse_dangling(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
