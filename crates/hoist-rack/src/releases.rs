@@ -61,8 +61,9 @@ impl Releases {
         app: &AppName,
         id: &ReleaseId,
     ) -> Result<Arc<ReleaseDetail>, RackError> {
-        if let Some(known) = self.lock().get(id) {
-            return Ok(known.clone());
+        // Known by its id alone: a release of another app is none of this one's.
+        if let Some(known) = self.known(id).filter(|known| known.record.app == *app) {
+            return Ok(known);
         }
         let record =
             self.store

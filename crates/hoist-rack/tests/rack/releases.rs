@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use hoist_core::id::{AppName, ReleaseId};
 use hoist_core::lineage::Start;
 use hoist_rack::RackError;
-use hoist_rack::commands::{Beside, BuildRequest, EnvUpdate};
+use hoist_rack::commands::{Beside, BuildRequest, EnvUpdate, IfBusy};
 
-use super::world::{World, actor, created, setting, web};
+use super::world::{World, actor, created, request, setting, web};
 
 /// A release with one variable more, made from what is said.
 async fn set(world: &World, app: &AppName, name: &str, start: Start) -> ReleaseId {
@@ -170,4 +170,23 @@ async fn a_release_is_composed_of_two_others_and_compared_by_names() {
 
     let ended = world.promote(&app, &made.id).await;
     assert_eq!(ended.outcome.as_deref(), Some("succeeded"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_of_another_app_is_none_of_this_one() {
+    let world = World::new().await;
+    let app = created(&world).await;
+    let own = world.build(&app, &web("serve")).await;
+    world.promote(&app, &own).await;
+    let other: AppName = "other".parse().expect("a name");
+    let made = world.rack().create(&other, &actor()).await;
+    made.expect("created");
+    // It runs, so the rack has it at hand.
+    let foreign = world.build(&other, &web("serve")).await;
+    world.promote(&other, &foreign).await;
+    let wanted = request(&foreign, IfBusy::Wait);
+    let refused = world.rack().promote(&app, wanted, &actor()).await;
+    assert!(matches!(refused, Err(RackError::NoReleaseNamed { .. })));
+    assert_eq!(world.active(&app), Some(own));
+    assert_eq!(world.active(&other), Some(foreign));
 }
