@@ -185,7 +185,7 @@ fn wrong_words_get_a_suggestion() -> Result<()> {
     rack.hoist(&["ps", "--jsno"])?
         .expect(2, &["did you mean `--json`?"])?;
     rack.hoist(&["ps", "-a", "nope"])?
-        .expect(1, &["ERROR: there is no app `nope`", "hint: hoist apps"])?;
+        .expect(1, &["ERROR: there is no app `nope`", "hint: `hoist apps`"])?;
     rack.hoist(&["apps", "create", "nope"])?
         .expect(0, &["Creating app nope... OK"])?;
     rack.hoist(&["apps", "create", "nope"])?

@@ -359,7 +359,7 @@ fn exec_enters_a_process() -> Result<()> {
     }
     ensure!(exec(&id, &["exit 5"])?.code == 5);
     for (process, word) in [("ffffffffffff", "no process"), ("nope", "no process")] {
-        exec(process, &["true"])?.expect(1, &[word, "hint: hoist ps -a shop"])?;
+        exec(process, &["true"])?.expect(1, &[word, "hint: `hoist ps -a shop`"])?;
     }
     // It ends with the process that it runs beside.
     let (text, word) = sleeper(1001);
@@ -486,7 +486,7 @@ fn refusals_say_what_there_is() -> Result<()> {
     rack.ok(&["apps", "create", "bare"])?;
     rack.hoist(&["run", "-a", "bare", "web", "ls"])?.expect(
         1,
-        &["has no release that serves", "hint: hoist deploy -a bare"],
+        &["has no release that serves", "hint: `hoist deploy -a bare`"],
     )?;
     // What is stopped can still run a command.
     rack.ok(&["stop", "-a", "shop"])?;

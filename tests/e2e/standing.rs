@@ -291,7 +291,7 @@ fn what_cannot_be_stopped_alone_says_so() -> Result<()> {
     let source = Source::web("shop", "hello")?;
     rack.deployed(&source.dir())?;
     rack.hoist(&["ps", "stop", "ffffffffffff", "-a", "shop"])?
-        .expect(1, &["no process `ffffffffffff`", "hint: hoist ps -a shop"])?;
+        .expect(1, &["no process `ffffffffffff`", "hint: `hoist ps -a shop`"])?;
     let old = rack.processes("shop")?[0].0.clone();
     rack.deployed(&source.dir())?;
     rack.ok(&["restart", "-a", "shop"])?;
@@ -301,7 +301,7 @@ fn what_cannot_be_stopped_alone_says_so() -> Result<()> {
         .any(|(id, word, _)| id == old && word == "warm");
     if warm {
         rack.hoist(&["ps", "stop", &old, "-a", "shop"])?
-            .expect(1, &["web.1 is on its way in or out", "hint: hoist ps"])?;
+            .expect(1, &["web.1 is on its way in or out", "hint: `hoist ps`"])?;
     }
     Ok(())
 }
@@ -422,9 +422,9 @@ fn stop_and_start_say_what_is() -> Result<()> {
     ensure!(crate::harness::rack::wait(stopping, Duration::from_secs(20))? == 0);
     ensure!(rack.json(&["apps", "info", "-a", "shop"])?["status"] == "stopped");
     rack.hoist(&["stop", "-a", "shop"])?
-        .expect(1, &["stopped already", "hint: hoist start"])?;
+        .expect(1, &["stopped already", "hint: `hoist start`"])?;
     rack.hoist(&["restart", "web", "-a", "shop"])?
-        .expect(1, &["it starts as a whole", "hint: hoist start"])?;
+        .expect(1, &["it starts as a whole", "hint: `hoist start`"])?;
     rack.ok(&["start", "-a", "shop"])?;
     ensure!(rack.get("shop.localhost", "/")?.status == 200);
     Ok(())

@@ -40,8 +40,10 @@ fn help_of_a_command_has_examples_either_way() {
     assert_eq!((shown.code, shown.stderr.as_str()), (0, ""));
     let examples = "\
 Examples:
-  hoist env set A=1 B=2        one new release, not live yet
-  hoist env set A=1 --promote  and live
+  hoist env set A=1 B=2                one new release, not live yet
+  hoist env set A=1 --promote          and live
+  hoist env set --file .env            all of a file
+  hoist env set --replace --file .env  and remove what is not in it
 ";
     assert!(shown.stdout.ends_with(examples), "{}", shown.stdout);
     assert_eq!(offline(&["help", "env", "set"]), shown);

@@ -1,12 +1,16 @@
 //! Why the rack refuses, for whom, and what helps. The one table that turns an error into an answer is here.
 
+pub(crate) mod hint;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use hoist_api::error::{ErrorBody, ErrorCode};
 use hoist_core::describe::EnvChange;
 use hoist_core::detect::{DetectError, Tool};
 use hoist_core::id::{AppName, BuildId, InvalidId, ReleaseId, ServiceName, Version};
-use hoist_core::manifest::{InvalidEnv, ManifestError, MissingNames, nearest};
+use hoist_core::manifest::{InvalidEnv, ManifestError, MissingNames};
 use hoist_core::plan::CommandError;
 use hoist_engine::EngineError;
 
@@ -348,107 +352,6 @@ impl RackError {
         }
     }
 
-    /// One thing to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoApp(_) => "hoist apps".to_owned(),
-            Self::BuildEnded { app, .. } => {
-                format!("`hoist builds -a {app}` says which ones run")
-            }
-            Self::NoBuild { app, .. } => format!("hoist builds -a {app}"),
-            Self::NoReleaseNamed { app, .. } => {
-                format!("`hoist releases -a {app}` lists what is kept; older ones are collected")
-            }
-            Self::Store(StoreError::NoRelease(_)) => {
-                "`hoist releases` lists what is kept; older ones are collected".to_owned()
-            }
-            Self::NoPromotion { app, .. } => format!("hoist promotions -a {app}"),
-            Self::NothingInFlight(app) => format!(
-                "`hoist promotions -a {app}` shows how they ended; `hoist builds cancel -a {app}` ends a build that runs"
-            ),
-            Self::HasEnded { app, .. } => {
-                format!("`hoist promotions -a {app}` shows how they ended")
-            }
-            Self::NoService { app, .. } => format!("hoist ps -a {app}"),
-            Self::NoRelease(app) | Self::NothingActive(app) => format!("hoist deploy -a {app}"),
-            Self::NothingToRollBackTo(app) => {
-                format!("hoist releases -a {app}, then name one of them")
-            }
-            Self::NotBuilt(_) => "hoist deploy".to_owned(),
-            Self::NotAService { .. } => "name one of these services".to_owned(),
-            Self::NoSlug(_) => "run a release that is newer, or the active one".to_owned(),
-            Self::NoProcess { app, .. } => format!("hoist ps -a {app}"),
-            Self::AmbiguousProcess { .. } => "write more of the id".to_owned(),
-            Self::NoSession => "a session waits 10 s for its client; begin a new one".to_owned(),
-            Self::TooManySessions { .. } | Self::TooManyOneOffs { .. } => {
-                "wait until one ends, or end one".to_owned()
-            }
-            Self::EnvMoved { app, .. } => {
-                format!("look at them with `hoist env -a {app}`, then change them again")
-            }
-            Self::NotSet { app, name, known } => did_you_mean(
-                name,
-                known,
-                &format!("`hoist env -a {app}` lists what is set"),
-            ),
-            Self::NotMasked { app, name, known } => did_you_mean(
-                name,
-                known,
-                &format!("`hoist env mask -a {app}` lists what is masked"),
-            ),
-            Self::NothingLeft => {
-                "to remove variables name them: `hoist env unset NAME...`".to_owned()
-            }
-            Self::InvalidEnv(InvalidEnv::Name(_)) => "write NAME=value".to_owned(),
-            Self::InvalidEnv(InvalidEnv::Nul(_)) => {
-                "encode it, for example as base64, and decode it in the app".to_owned()
-            }
-            Self::InvalidEnv(InvalidEnv::TooLarge { .. }) => {
-                "keep large values in a file of the source or in a volume".to_owned()
-            }
-            Self::EnvTooLarge { app, .. } => format!(
-                "keep large values in a file of the source, or `hoist env unset -a {app}` what is not needed"
-            ),
-            Self::Unconfirmed(app) => format!("hoist apps delete {app} --confirm {app}"),
-            Self::MissingEnv { source, .. } | Self::MissingAppEnv(source) => source.hint(),
-            Self::Manifest(error) => error.hint()?.to_owned(),
-            Self::ReleaseManifest { release, .. } => format!(
-                "`hoist env set NAME=...` mends a variable that it takes; `hoist releases manifest {release}` shows it"
-            ),
-            Self::Detect(error) => error.hint()?.to_owned(),
-            Self::NoSource(_) | Self::SourceIncomplete => {
-                "list the source again, and send what is missing; `hoist deploy` does both"
-                    .to_owned()
-            }
-            Self::Archive(_) => "send the source directory as a plain tar archive".to_owned(),
-            Self::Busy { .. } => {
-                "use that rack, stop it with `hoist rack stop`, or choose another --data-dir"
-                    .to_owned()
-            }
-            Self::HostTaken { .. } | Self::AppExists(_) => "choose another name".to_owned(),
-            Self::Secret(SecretError::KeyMissing(_)) => {
-                "bring the `key` file of the rack that the backup is of; its mode must be 0600"
-                    .to_owned()
-            }
-            Self::Store(StoreError::Newer { .. }) => {
-                "use the newer program again, or another --data-dir; nothing was changed".to_owned()
-            }
-            Self::RouterPort { .. } => {
-                "choose another address with --router, or find who has it with `ss -ltnp`"
-                    .to_owned()
-            }
-            Self::Move(error) => error.hint(),
-            Self::Command(error) => return command_hint(error),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-                "choose another address, or find who has it with `ss -ltnp`".to_owned()
-            }
-            error if error.code() == ErrorCode::StorageFull => {
-                "free space on the rack's disk; what serves goes on serving".to_owned()
-            }
-            _ => return None,
-        })
-    }
-
     /// The answer, with its cause in the message, since the cause is what helps.
     pub fn body(&self, request_id: &str) -> ErrorBody {
         ErrorBody {
@@ -457,18 +360,6 @@ impl RackError {
             hint: self.hint(),
             request_id: request_id.to_owned(),
         }
-    }
-}
-
-/// The nearest of the names that there are, if any is near, and where to find them all.
-fn did_you_mean<'k>(
-    name: &str,
-    known: impl IntoIterator<Item = &'k String>,
-    otherwise: &str,
-) -> String {
-    match nearest(name, known.into_iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`? otherwise: {otherwise}"),
-        None => otherwise.to_owned(),
     }
 }
 
@@ -549,20 +440,4 @@ fn command_code(error: &CommandError) -> ErrorCode {
         | CommandError::AlreadyRunning
         | CommandError::IsStopped => ErrorCode::Conflict,
     }
-}
-
-fn command_hint(error: &CommandError) -> Option<String> {
-    Some(match error {
-        CommandError::InProgress { .. } => {
-            "wait for it with --if-busy wait, or end it with --if-busy supersede".to_owned()
-        }
-        CommandError::NeverDeployed => "hoist deploy".to_owned(),
-        CommandError::UnknownService { .. } => "`hoist scale` shows the services".to_owned(),
-        CommandError::AlreadyStopped | CommandError::IsStopped => "hoist start".to_owned(),
-        CommandError::AlreadyRunning => "`hoist restart` starts its processes anew".to_owned(),
-        CommandError::NotStanding { .. } | CommandError::AlreadyRenewing { .. } => {
-            "hoist ps".to_owned()
-        }
-        _ => return None,
-    })
 }

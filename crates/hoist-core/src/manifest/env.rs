@@ -24,7 +24,7 @@ impl MissingNames {
     /// The command that mends it.
     pub fn hint(&self) -> String {
         let pairs: Vec<String> = self.0.iter().map(|name| format!("{name}=...")).collect();
-        format!("hoist env set {}", pairs.join(" "))
+        format!("`hoist env set {}`", pairs.join(" "))
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
         ]);
         let missing = resolve_env(&web, &map(&[])).unwrap_err();
         assert_eq!(missing, MissingNames(vec!["A".to_owned(), "B".to_owned()]));
-        assert_eq!(missing.hint(), "hoist env set A=... B=...");
+        assert_eq!(missing.hint(), "`hoist env set A=... B=...`");
     }
 
     #[test]

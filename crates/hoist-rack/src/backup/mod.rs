@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use hoist_core::id::AppName;
 
 use crate::archive::ArchiveError;
+use crate::error::hint;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
 
@@ -156,7 +157,9 @@ impl BackupError {
                     .to_owned()
             }
             Self::Moved(_) => "try again".to_owned(),
-            Self::Store(_) | Self::Secret(_) | Self::Io { .. } => return None,
+            Self::Store(error) => hint::store(error).to_owned(),
+            Self::Secret(error) => hint::secret(error).to_owned(),
+            Self::Io { .. } => return None,
         })
     }
 }

@@ -236,17 +236,32 @@ async fn what_is_newer_is_named() {
     assert!(matches!(newer, Err(BackupError::Newer { version, .. }) if version == "7.0.0"));
 
     // A store of a newer program within a backup of this form.
-    let connection = rusqlite::Connection::open(world.layout.store()).expect("opened");
-    connection
-        .pragma_update(None, "user_version", 1_000)
-        .expect("written");
-    drop(connection);
-    let (bytes, _) = world.backup(&BackupOptions::default());
+    let newer_program = |store: &Path| {
+        let connection = rusqlite::Connection::open(store).expect("opened");
+        connection
+            .pragma_update(None, "user_version", 1_000)
+            .expect("written");
+    };
+    let prepared = write::prepare(&world.layout, &BackupOptions::default()).expect("prepared");
+    newer_program(prepared.store());
+    let mut bytes = Vec::new();
+    prepared.write(&mut bytes).expect("a backup");
     let newer = world.restore(&bytes, &KeyChoice::Leave);
     assert!(matches!(
         newer,
         Err(BackupError::Store(StoreError::Newer { .. }))
     ));
+
+    // This program does not know what of it belongs together: it makes no backup either, and leaves nothing.
+    newer_program(&world.layout.store());
+    let left = || fs::read_dir(world.layout.root()).expect("read").count();
+    let before = left();
+    let refused = backup(&world.layout, &BackupOptions::default(), Vec::new());
+    assert!(matches!(
+        refused,
+        Err(BackupError::Store(StoreError::Newer { .. }))
+    ));
+    assert_eq!(left(), before);
 }
 
 #[test]

@@ -82,6 +82,11 @@ pub(crate) fn prepare(layout: &Layout, options: &BackupOptions) -> Result<Prepar
 }
 
 impl Prepared {
+    #[cfg(test)]
+    pub(super) fn store(&self) -> &Path {
+        &self.store.0
+    }
+
     pub(crate) fn write(self, to: impl Write) -> Result<BackupReport, BackupError> {
         let doing = || BackupError::io("write the backup");
         let mut archive = Writer::begin(to, HEAD, &self.head).map_err(doing())?;
