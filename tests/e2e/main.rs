@@ -7,6 +7,7 @@ mod bad_input;
 mod building;
 mod deploying;
 mod ending;
+mod environment;
 mod everyday;
 mod examples;
 mod going_back;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("backup", backup::STORIES),
         ("deploying", deploying::STORIES),
         ("ending", ending::STORIES),
+        ("environment", environment::STORIES),
         ("everyday", everyday::STORIES),
         ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),

@@ -219,9 +219,18 @@ async fn make(
     let path = AppPath {
         app: app.to_owned(),
     };
+    let query = EnvQuery {
+        reveal: false,
+        from: body.from.clone(),
+    };
     context.out.begin(step)?;
+    let before = client.call::<EnvGet>(&path, &query, &Empty {}).await?;
     let release = client.call::<EnvUpdate>(&path, &Empty {}, &body).await?;
     context.out.done("OK")?;
+    // A release that was there before is none that this made.
+    if before.release.as_ref() == Some(&release.id) {
+        context.out.note("nothing changed: no new release")?;
+    }
     Ok(release)
 }
 

@@ -67,7 +67,7 @@ async fn edit(change: Change, context: &mut Context<'_, '_>) -> Result<(), CliEr
     })?;
     let mut draft = Draft::new(&app, &before)?;
     let Some(after) = edited(&mut draft, &before, context).await? else {
-        return context.out.note("nothing changed: no release");
+        return context.out.note("nothing changed: no new release");
     };
     let body = EnvUpdateRequest {
         set: after,
@@ -205,10 +205,12 @@ impl Draft {
         before: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>, CliError> {
         if !ended.success() {
-            let how = match (ended.code(), ended.signal()) {
+            // The shell tells a signal as an exit code, unless it made way for the editor.
+            let told = ended.code().filter(|code| (129..160).contains(code));
+            let how = match (ended.code(), ended.signal().or(told.map(|code| code - 128))) {
+                (_, Some(signal)) => format!("was ended by signal {signal}"),
                 (Some(127), _) => "could not be run".to_owned(),
-                (Some(code), _) => format!("ended with exit {code}"),
-                (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
+                (code, _) => format!("ended with exit {}", code.unwrap_or_default()),
             };
             return Err(CliError::refused(
                 format!("the editor {how}; nothing changed"),
