@@ -60,6 +60,8 @@ impl Rack {
         request: PromoteRequest,
         actor: &Actor,
     ) -> Result<PromotionRecord, RackError> {
+        // Whoever names an app that is not there hears that, and nothing of its releases.
+        self.app(app)?;
         let detail = self.releases.detail(app, &request.release).await?;
         let target = self.releases.planned(&detail)?;
         self.refuse_taken_hosts(app, &detail)?;

@@ -4,6 +4,7 @@ mod building;
 mod cancelling;
 mod clock;
 mod env;
+mod foreign;
 mod lists;
 mod moving;
 mod params;
