@@ -31,6 +31,21 @@ pub struct Pruned {
     pub events: u64,
     /// Records of old one-offs.
     pub one_offs: u64,
+    /// Releases older than those that are kept anyway, which something needs.
+    #[serde(default)]
+    pub needed: u64,
+    /// Apps of which not everything went that should have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<PruneFailure>,
+}
+
+/// An app of which not everything went that should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PruneFailure {
+    /// The app.
+    pub app: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// One thing that was removed, or would be.

@@ -35,12 +35,24 @@ pub(crate) async fn run(args: Prune, context: &mut Context<'_, '_>) -> Result<()
         .call::<ReleasePrune>(&Empty {}, &Empty {}, &request)
         .await?;
     if context.out.json() {
-        return context.out.print_json(&pruned);
+        context.out.print_json(&pruned)?;
+    } else {
+        if !pruned.items.is_empty() {
+            context.out.table(&table(&pruned.items))?;
+        }
+        context.out.line(&sum(&pruned))?;
+        if let Some(text) = needed(pruned.needed) {
+            context.out.chatter(&text)?;
+        }
     }
-    if !pruned.items.is_empty() {
-        context.out.table(&table(&pruned.items))?;
+    for failure in &pruned.failed {
+        let text = format!("not all of {}: {}", failure.app, failure.reason);
+        context.out.error(&text, None)?;
     }
-    context.out.line(&sum(&pruned))
+    match pruned.failed.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::Said { exit_code: 1 }),
+    }
 }
 
 fn table(items: &[PrunedItem]) -> Table {
@@ -61,6 +73,18 @@ fn table(items: &[PrunedItem]) -> Table {
         ["APP", "KIND", "ID", "SIZE", "REASON"],
         items.iter().map(row),
     )
+}
+
+/// Why nothing more goes, although there are older releases than are kept.
+fn needed(count: u64) -> Option<String> {
+    let stay = match count {
+        0 => return None,
+        1 => "1 older release stays".to_owned(),
+        count => format!("{count} older releases stay"),
+    };
+    Some(format!(
+        "{stay}: warm, staged, run by something, or a way back"
+    ))
 }
 
 /// `freed 123.0 MB: 12 releases, 3 builds`.
@@ -129,5 +153,13 @@ shop  build    BABCDEFGHIJ  12.3 MB  no release that is kept has it
         pruned.dry_run = true;
         assert_eq!(sum(&pruned), format!("would free {words}"));
         assert_eq!(sum(&Pruned::default()), "nothing to free");
+    }
+
+    #[test]
+    fn older_releases_that_stay_are_told() {
+        let told = [0, 1, 2].map(needed);
+        let one = "1 older release stays: warm, staged, run by something, or a way back";
+        let two = "2 older releases stay: warm, staged, run by something, or a way back";
+        assert_eq!(told, [None, Some(one.to_owned()), Some(two.to_owned())]);
     }
 }

@@ -11,7 +11,7 @@ use hoist_core::retention::Unneeded;
 use super::call::{JsonCall, json, parse};
 use crate::error::RackError;
 use crate::rack::Rack;
-use crate::retention::{Swept, SweptItem, SweptWhat};
+use crate::retention::{Swept, SweptItem, SweptWhat, Unswept};
 
 pub(super) fn mount(router: Router<Arc<Rack>>) -> Router<Arc<Rack>> {
     json::<e::ReleasePrune, _, _>(router, prune)
@@ -32,7 +32,16 @@ fn pruned(swept: Swept, dry_run: bool) -> wire::Pruned {
         promotions: swept.promotions,
         events: swept.events,
         one_offs: swept.one_offs,
+        needed: swept.needed,
         items: swept.items.into_iter().map(item).collect(),
+        failed: swept.failed.into_iter().map(failure).collect(),
+    }
+}
+
+fn failure(Unswept { app, why }: Unswept) -> wire::PruneFailure {
+    wire::PruneFailure {
+        app: app.to_string(),
+        reason: why,
     }
 }
 

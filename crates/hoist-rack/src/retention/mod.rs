@@ -37,6 +37,19 @@ pub struct Swept {
     pub events: u64,
     /// Records of old one-offs.
     pub one_offs: u64,
+    /// Releases older than those that are kept anyway, which something needs.
+    pub needed: u64,
+    /// Apps of which not everything went that should have.
+    pub failed: Vec<Unswept>,
+}
+
+/// An app that was not swept to the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unswept {
+    /// The app.
+    pub app: AppName,
+    /// Why not, with all causes.
+    pub why: String,
 }
 
 /// One thing that a sweep removed, or would remove.
@@ -67,6 +80,16 @@ impl Swept {
         self.items.iter().map(|item| item.bytes).sum()
     }
 
+    /// What failed, in one line for `doctor`.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let first = self.failed.first()?;
+        let why = format!("{}: {}", first.app, first.why);
+        Some(match self.failed.len() {
+            1 => why,
+            count => format!("{why}; and {} more apps", count - 1),
+        })
+    }
+
     fn add(&mut self, app: &AppName, what: SweptWhat, bytes: u64) {
         let app = app.clone();
         self.items.push(SweptItem { app, what, bytes });
@@ -94,6 +117,8 @@ struct Decided {
     generation: Version,
     /// How many of the newest releases are kept.
     keep: u32,
+    /// How many releases are older, and stay because something needs them.
+    needed: u64,
     gone: Gone,
     surplus: Surplus,
     /// Every build that there is a record of.
@@ -122,22 +147,24 @@ impl Rack {
 
     async fn sweep(&self, apps: Vec<AppName>, dry_run: bool) -> Result<Swept, RackError> {
         let held = self.held().await?;
-        let (none, mut swept, mut failed) = (BTreeSet::new(), Swept::default(), None);
+        let (none, mut swept) = (BTreeSet::new(), Swept::default());
         for app in apps {
             let held = held.get(&app).unwrap_or(&none);
             match self.sweep_app(&app, held, dry_run, &mut swept).await {
                 // It was deleted meanwhile.
                 Ok(()) | Err(RackError::NoApp(_)) => {}
+                // What went of it and of the others is told all the same.
                 Err(error) => {
-                    tracing::warn!(%app, error = %with_causes(&error), "old releases could not be collected");
-                    failed.get_or_insert(error);
+                    let why = with_causes(&error);
+                    tracing::warn!(%app, error = %why, "old releases could not be collected");
+                    swept.failed.push(Unswept { app, why });
                 }
             }
         }
         if !dry_run {
             self.pulses.retention.did(words(&swept));
         }
-        failed.map_or(Ok(swept), Err)
+        Ok(swept)
     }
 
     /// Processes that the state names no more may still be on their way out: their slugs are in use.
@@ -187,6 +214,7 @@ impl Rack {
             if dry_run {
                 swept.add_releases(app, &decided.gone.releases, decided.keep);
                 swept.count(&decided.surplus);
+                swept.needed += decided.needed;
                 builds = decided.gone.builds;
                 break Ok(());
             }
@@ -200,17 +228,22 @@ impl Rack {
         let builds = builds.map(|(build, why)| (build.clone(), SweptWhat::Build(build, why)));
         let strays = files.into_iter();
         let strays = strays.map(|build| (build.clone(), SweptWhat::Stray(build)));
+        let mut failed = None;
         for (build, what) in builds.chain(strays) {
             let name = app.clone();
             let freed = self.on_disk(move |layout| match dry_run {
                 true => Ok(files::size(layout, &name, &build)),
                 false => files::remove(layout, &name, &build),
             });
-            let doing = "remove the files of an old build";
-            let bytes = freed.await?.map_err(RackError::io(doing))?;
-            swept.add(app, what, bytes);
+            // Their records are gone: one that cannot be removed does not keep the others.
+            match freed.await? {
+                Ok(bytes) => swept.add(app, what, bytes),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
         }
-        Ok(removed?)
+        removed?;
+        let doing = "remove the files of an old build";
+        failed.map_or(Ok(()), |error| Err(RackError::io(doing)(error)))
     }
 
     async fn decide(&self, app: &AppName, held: &BTreeSet<Version>) -> Result<Decided, RackError> {
@@ -233,13 +266,17 @@ impl Rack {
             served: kept.served,
             keep,
         };
+        let gone = retention::gone(&facts);
+        let newest = match keep {
+            Keep::Newest(count) => count,
+            Keep::All => u32::MAX,
+        };
+        let stay = (facts.releases.len() - gone.releases.len()) as u64;
         Ok(Decided {
             generation: entry.app.generation,
-            keep: match keep {
-                Keep::Newest(count) => count,
-                Keep::All => 0,
-            },
-            gone: retention::gone(&facts),
+            keep: newest,
+            needed: stay.saturating_sub(newest.into()),
+            gone,
             surplus: kept.surplus,
             known,
         })
@@ -269,6 +306,7 @@ impl Rack {
             swept.count(&surplus);
             self.store.collect(app, Rows::Surplus(surplus)).await?;
         }
+        swept.needed += decided.needed;
         Ok(())
     }
 
@@ -292,9 +330,9 @@ fn words(swept: &Swept) -> String {
     let builds = count(|what| !matches!(what, SweptWhat::Release(..)));
     match swept.bytes() {
         0 if releases + builds == 0 => "nothing to free".to_owned(),
-        bytes => format!(
-            "freed {} MB: releases {releases}, builds {builds}",
-            bytes >> 20
-        ),
+        bytes => {
+            let megabytes = bytes / 1_000_000;
+            format!("freed {megabytes} MB: releases {releases}, builds {builds}")
+        }
     }
 }

@@ -23,8 +23,11 @@ pub(crate) async fn run(rack: Weak<Rack>) {
         };
         rack.pulses.retention.begins(SWEEP_LIMIT);
         let swept = rack.prune(None, false).await;
-        let swept = swept.map(drop).map_err(|error| with_causes(&error));
-        rack.pulses.retention.passed(swept);
+        let failure = match swept {
+            Ok(swept) => swept.failure(),
+            Err(error) => Some(with_causes(&error)),
+        };
+        rack.pulses.retention.passed(failure.map_or(Ok(()), Err));
         pause = PAUSE;
     }
 }
