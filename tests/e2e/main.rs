@@ -14,6 +14,7 @@ mod going_back;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod isolation;
+mod keeping;
 mod looking;
 mod moving;
 mod parting;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         ("examples", examples::STORIES),
         ("going_back", going_back::STORIES),
         ("isolation", isolation::STORIES),
+        ("keeping", keeping::STORIES),
         ("looking", looking::STORIES),
         ("moving", moving::STORIES),
         ("releases", releases::STORIES),
