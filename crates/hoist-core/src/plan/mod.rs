@@ -49,7 +49,7 @@ pub use renewal::may_revive;
 pub use route::route;
 pub use scale::{Overruled, Scaling, overruled, resize, scale, scaled};
 pub use status::{AppStatus, status};
-pub use step::{due, runs_release_command, step};
+pub use step::{due, promotion_due, runs_release_command, step};
 pub use waiting::{Part, Waiting};
 
 /// What `step` answers.

@@ -68,6 +68,12 @@ pub fn due(app: &App, now: Timestamp) -> Option<Timestamp> {
     times.into_iter().filter(|time| *time > now).min()
 }
 
+/// When the promotion in flight goes on by the clock alone, whatever else of the app has its time before that.
+pub fn promotion_due(app: &App, now: Timestamp) -> Option<Timestamp> {
+    let times = promotion_times(app, app.promotion.as_ref()?);
+    times.into_iter().filter(|time| *time > now).min()
+}
+
 fn promotion_times(app: &App, promotion: &Promotion) -> Vec<Timestamp> {
     let starts = |times: &mut Vec<Timestamp>| {
         let services = targets(app, promotion)

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hoist_core::id::{ReleaseId, ServiceName, SlotId, Version, WorkloadId};
 use hoist_core::model::{
     App, BackStep, Cancel, Fingerprint, Life, Limits, Millis, Observation, Phase, Planned,
-    PromotionKind, Reason, Release, ReplaceStep, Service, Serving, Standing, Strategy, TaskStatus,
-    Timestamp, Workload,
+    PromotionKind, Reason, Release, ReplaceStep, Retiring, Service, Serving, Standing, Strategy,
+    TaskStatus, Timestamp, Workload,
 };
 use hoist_core::plan::{
     self, Action, AppStatus, CommandError, PromoteOptions, Scaling, Transition, Verdict,
@@ -450,5 +450,30 @@ fn rest_has_no_next_time_and_a_promotion_has() {
         plan::due(&app, NOW + app.promotion_limit),
         None,
         "what is past is not next"
+    );
+}
+
+#[test]
+fn what_is_still_warm_is_no_limit_of_the_next_promotion() {
+    let mut app = serving_app();
+    promote(&mut app, release('B', 2), PromotionKind::Promote, None).expect("a promotion begins");
+    let warm = Retiring {
+        release: release('A', 1).id,
+        limits: Limits::default(),
+        slots: 1,
+        since: v(1),
+        warm_until: NOW + Millis(1),
+        until: NOW + Millis(2),
+    };
+    let old = WorkloadId {
+        app: app.name.clone(),
+        service: name("web"),
+        attempt: v(1),
+    };
+    app.retiring.insert(old, warm);
+    assert_eq!(plan::due(&app, NOW), Some(NOW + Millis(1)));
+    assert_eq!(
+        plan::promotion_due(&app, NOW),
+        Some(NOW + app.promotion_limit)
     );
 }

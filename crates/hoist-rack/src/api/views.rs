@@ -190,7 +190,7 @@ impl Rack {
         Some(wire::Waiting {
             on: plan::explain::explain_waiting(&on),
             since: time(promotion.entered),
-            until: plan::due(&entry.app, self.clock.now()).map(time),
+            until: plan::promotion_due(&entry.app, self.clock.now()).map(time),
         })
     }
 
