@@ -47,20 +47,21 @@ pub fn changed_lines(old: &str, new: &str) -> Vec<String> {
 }
 
 /// What a user wrote as a description, made fit for one line of a list: white space and control characters become
-/// single spaces, and what is longer than a description may be is cut.
+/// single spaces, and what is longer than a description may be is cut and ends with `…`.
 pub fn one_line(text: &str) -> String {
     let spaced: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     let words: Vec<&str> = spaced.split_whitespace().collect();
-    words
-        .join(" ")
-        .chars()
-        .take(DESCRIPTION_CHARS_MAX)
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
+    let line = words.join(" ");
+    // Without the sign a name that is cut looks like another one.
+    match line.char_indices().nth(DESCRIPTION_CHARS_MAX - 1) {
+        Some((cut, last)) if cut + last.len_utf8() < line.len() => {
+            format!("{}…", line[..cut].trim_end())
+        }
+        _ => line,
+    }
 }
 
 /// Which variables differ between two environments.
@@ -198,6 +199,11 @@ mod tests {
     #[test]
     fn a_description_is_one_line_of_bounded_length() {
         assert_eq!(one_line("  two\r\nlines\t\u{7}x "), "two lines x");
+        let whole = "é".repeat(DESCRIPTION_CHARS_MAX);
+        assert_eq!(one_line(&whole), whole);
+        let cut = one_line(&format!("{whole}é"));
+        assert!(cut.ends_with("é…"));
+        assert_eq!(one_line(&cut), cut);
         assert_eq!(
             one_line(&"é".repeat(400)).chars().count(),
             DESCRIPTION_CHARS_MAX

@@ -387,7 +387,7 @@ pub(super) fn start(from: Option<&str>) -> Result<Start, RackError> {
     };
     text.parse().map_err(|_| {
         RackError::Invalid(format!(
-            "`from` is active, newest or a release, not `{text}`"
+            "`{text}` is none of active, newest and the id of a release"
         ))
     })
 }
