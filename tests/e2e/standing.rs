@@ -291,7 +291,10 @@ fn what_cannot_be_stopped_alone_says_so() -> Result<()> {
     let source = Source::web("shop", "hello")?;
     rack.deployed(&source.dir())?;
     rack.hoist(&["ps", "stop", "ffffffffffff", "-a", "shop"])?
-        .expect(1, &["no process `ffffffffffff`", "hint: `hoist ps -a shop`"])?;
+        .expect(
+            1,
+            &["no process `ffffffffffff`", "hint: `hoist ps -a shop`"],
+        )?;
     let old = rack.processes("shop")?[0].0.clone();
     rack.deployed(&source.dir())?;
     rack.ok(&["restart", "-a", "shop"])?;
