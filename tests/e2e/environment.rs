@@ -501,8 +501,8 @@ fn edited_on_a_terminal() -> Result<()> {
 fn interrupted_while_editing() -> Result<()> {
     let rack = shop()?;
     rack.ok(&["env", "set", "A=1", "-a", "shop"])?;
-    // In the editor, and at the question.
-    let sits = "echo A=9 >> \"$1\"; echo editing; sleep 1000\n";
+    // In the editor, and at the question. The editor waits by itself: a shell's child may miss what comes before it runs.
+    let sits = "echo A=9 >> \"$1\"; echo editing; read line\n";
     for (script, shown) in [(sits, "editing"), (MENDS, AGAIN)] {
         let mut terminal = Terminal::run(&editing(&rack, script, &[])?, 100, 40)?;
         terminal.shows(shown)?;
