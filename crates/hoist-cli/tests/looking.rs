@@ -253,7 +253,7 @@ fn no_rack_is_3_whatever_the_reason() {
     );
     let stderr = format!(
         "ERROR: no rack runs on {path}\n\
-         hint: `hoist rack start` or `hoist up` starts one; HOIST_URL and --data-dir name another\n"
+         hint: `hoist rack start` or `hoist up` starts one; --rack names another, by its URL or data directory\n"
     );
     assert_eq!(never, ended(3, "", &stderr));
     Rack::start(Vec::new()).describe_in(data_dir.path());

@@ -56,7 +56,7 @@ fn everything_after_the_service_belongs_to_the_command() {
             r#"{"service":"web","command":["x","--json","--","-T"]}"#,
         ),
         (
-            &["-r", "RAAAAAAAAAA", "web", "ls -r"],
+            &["--release", "RAAAAAAAAAA", "web", "ls -r"],
             r#"{"service":"web","command":["ls -r"],"shell":true,"release":"RAAAAAAAAAA"}"#,
         ),
     ] {
