@@ -109,6 +109,12 @@ pub(super) fn descendants_of(ancestor: i32) -> Vec<i32> {
     parents.keys().copied().filter(descends).collect()
 }
 
+/// Those of some processes that another one started, or adopted.
+pub(super) fn children_among(parent: i32, pids: &[i32]) -> Vec<i32> {
+    let is_child = |pid: &i32| stat(*pid).is_some_and(|stat| stat.parent == parent);
+    pids.iter().copied().filter(is_child).collect()
+}
+
 /// Everything in a session: what can still be found of a process without a namespace when its supervisor is gone.
 pub(super) fn in_session_of(leader: i32) -> Vec<i32> {
     all()

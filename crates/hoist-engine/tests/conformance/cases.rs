@@ -73,6 +73,7 @@ pub(crate) fn all() -> Vec<Case> {
         logs_stay_below_their_limit["real"],
         children_end_with_their_process["real"],
         a_shell_is_stopped_at_once["real"],
+        a_shell_is_stopped_at_any_moment["real"],
         a_program_without_a_handler_is_stopped_at_once["real"],
         a_shell_waits_for_its_polite_child["real", "pid"],
         a_stop_needs_no_answer["real"],

@@ -5,6 +5,7 @@
 mod beside;
 mod ending;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -75,6 +76,8 @@ struct Supervisor {
     /// Whether the next start was asked for, and does not count.
     again: bool,
     kill_at: Option<Instant>,
+    /// Who got the signal of the present stop.
+    told: BTreeSet<i32>,
     /// When to look whether the first process cannot hear a stop.
     deaf_at: Option<Instant>,
     /// Whether it could not, and was killed in place of the signal.
@@ -181,6 +184,7 @@ impl Supervisor {
             again: false,
             kill_at: None,
             deaf_at: None,
+            told: BTreeSet::new(),
             was_deaf: false,
             limit_at,
             unwritten: false,

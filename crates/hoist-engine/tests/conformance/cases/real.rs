@@ -80,6 +80,25 @@ pub(super) async fn a_shell_is_stopped_at_once(bench: &mut dyn Bench) {
     );
 }
 
+pub(super) async fn a_shell_is_stopped_at_any_moment(bench: &mut dyn Bench) {
+    for round in 1..=60 {
+        let id = workload("web", round);
+        let mut spec = spec(bench, &id, "");
+        // Two commands, so that the shell stays and starts the first as a process of its own.
+        spec.process.argv = ["/bin/sh", "-c", "sleep 1000; echo after"]
+            .map(str::to_owned)
+            .into();
+        spec.process.stop_grace = Duration::from_secs(50);
+        bench.engine().apply(&spec, 1).await.unwrap();
+        // From before the shell is executed until after it has started what it runs.
+        tokio::time::sleep(Duration::from_micros(round * 300)).await;
+        let begin = Instant::now();
+        bench.engine().remove(&id).await.unwrap();
+        gone(bench, &id).await;
+        assert!(begin.elapsed() < Duration::from_secs(40), "round {round}");
+    }
+}
+
 pub(super) async fn a_program_without_a_handler_is_stopped_at_once(bench: &mut dyn Bench) {
     let id = release_command(1);
     let mut spec = task(bench, &id, "");

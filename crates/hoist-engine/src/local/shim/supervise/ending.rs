@@ -49,6 +49,7 @@ impl Supervisor {
         self.deaf_at = self.spec.plan.pid.then_some(now);
         self.record();
         let members = self.members();
+        self.told.clear();
         for pid in &members {
             if matches!(self.spec.attached, Some(Attached::Terminal { .. })) {
                 // A shell before which somebody sat obeys only this one.
@@ -56,6 +57,7 @@ impl Supervisor {
             }
             let _ = kill(Pid::from_raw(*pid), Signal::SIGTERM);
         }
+        self.told.extend(members);
         self.hang_up_beside();
     }
 
@@ -87,7 +89,8 @@ impl Supervisor {
     /// Ends a first process that the signal did not reach.
     ///
     /// The kernel withholds a signal without a handler from the first process of a namespace, where it would have ended
-    /// any other. Once that process is the last one, it gets what the signal would have done.
+    /// any other. Once that process is the last one, it gets what the signal would have done. What it starts meanwhile,
+    /// since it goes on as if nothing were, is told as well.
     pub(super) fn end_the_deaf(&mut self) {
         let Some(child) = self
             .child
@@ -97,15 +100,21 @@ impl Supervisor {
             self.deaf_at = None;
             return;
         };
-        if self.living() == [child.pid]
-            && proc::leaves_to_default(child.pid, Signal::SIGTERM as u32)
-        {
-            let _ = kill(Pid::from_raw(child.pid), Signal::SIGKILL);
-            self.was_deaf = true;
-            self.deaf_at = None;
-        } else {
-            self.deaf_at = Some(Instant::now() + DEAF_PAUSE);
+        let (first, living) = (child.pid, self.living());
+        if proc::leaves_to_default(first, Signal::SIGTERM as u32) {
+            if living == [first] {
+                let _ = kill(Pid::from_raw(first), Signal::SIGKILL);
+                self.was_deaf = true;
+                self.deaf_at = None;
+                return;
+            }
+            for pid in proc::children_among(first, &living) {
+                if self.told.insert(pid) {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                }
+            }
         }
+        self.deaf_at = Some(Instant::now() + DEAF_PAUSE);
     }
 
     /// The signal that ended the command, where another process was the first and ended with it.
