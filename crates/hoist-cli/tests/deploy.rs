@@ -420,10 +420,16 @@ OK
 
 #[test]
 fn env_set_is_a_release_and_promotes_when_asked() {
-    let updated = vec![(
-        "PATCH /v1/apps/hello/env",
-        json(201, release("RBBBBBBBBBB")),
-    )];
+    let updated = vec![
+        (
+            "GET /v1/apps/hello/env",
+            json(200, r#"{"release":"RAAAAAAAAAA","env":{}}"#),
+        ),
+        (
+            "PATCH /v1/apps/hello/env",
+            json(201, release("RBBBBBBBBBB")),
+        ),
+    ];
     let rack = script([
         existing(),
         updated,
@@ -438,7 +444,7 @@ fn env_set_is_a_release_and_promotes_when_asked() {
         ended(0, "Release: RBBBBBBBBBB\n", "Setting FOO, EMPTY... OK\n")
     );
     assert!(
-        rack.requests()[0].contains(r#""set":{"EMPTY":"","FOO":"bar=baz"}"#),
+        rack.requests()[1].contains(r#""set":{"EMPTY":"","FOO":"bar=baz"}"#),
         "{:?}",
         rack.requests()
     );
