@@ -79,7 +79,7 @@ pub struct Rack {
     /// Held for reading while slugs are streamed to a client: who removes slugs takes it, or leaves them for later.
     pub(crate) exports: Arc<RwLock<()>>,
     pub(crate) build_turns: crate::build::Turns,
-    pub(crate) retention: crate::retention::Turn,
+    pub(crate) retention: crate::retention::Retention,
     /// Builds that run, and who wants one to end.
     pub(crate) build_stops: Arc<crate::build::Stops>,
     /// Sessions, and builds that run: these are cut off at the end and marked failed at the next start.
@@ -198,7 +198,7 @@ impl Rack {
             env_changes: Mutex::new(()),
             exports: Arc::default(),
             build_turns: crate::build::Turns::default(),
-            retention: crate::retention::Turn::default(),
+            retention: crate::retention::Retention::default(),
             build_stops: Arc::default(),
             tasks: TaskTracker::new(),
             stop: watch::Sender::new(None),

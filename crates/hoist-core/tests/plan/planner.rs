@@ -244,7 +244,10 @@ impl Planner {
         match self.defect {
             Some(Defect::CollectsWaysBack) => facts.served = Served::default(),
             Some(Defect::CollectsWhatRuns) => facts.needed.clear(),
-            Some(Defect::CollectsStaged) => facts.active = None,
+            Some(Defect::CollectsStaged) => {
+                let releases = facts.releases.iter_mut();
+                releases.for_each(|made| made.kin.parent = None);
+            }
             _ => {}
         }
         retention::gone(&facts)

@@ -62,6 +62,7 @@ impl Rack {
     ) -> Result<PromotionRecord, RackError> {
         // Whoever names an app that is not there hears that, and nothing of its releases.
         self.app(app)?;
+        let _kept = self.retention.wanted.want(&request.release);
         let detail = self.releases.detail(app, &request.release).await?;
         let target = self.releases.planned(&detail)?;
         self.refuse_taken_hosts(app, &detail)?;

@@ -6,6 +6,7 @@
 
 mod files;
 mod sweeper;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,10 +22,16 @@ use crate::rack::Rack;
 use crate::store::{ROWS_MAX, Rows, StoreError, Surplus};
 
 pub(crate) use sweeper::{FIRST_PAUSE, PAUSE, run};
+pub(crate) use wanted::Wanted;
 
-/// One sweep at a time.
+/// What sweeps of one rack have in common.
 #[derive(Debug, Default)]
-pub(crate) struct Turn(Mutex<()>);
+pub(crate) struct Retention {
+    /// One sweep at a time.
+    turn: Mutex<()>,
+    /// What commands that wait need.
+    pub(crate) wanted: Wanted,
+}
 
 /// What a sweep removed, or would remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,7 +146,7 @@ impl Rack {
         let rack = self.clone();
         // A task of its own: whoever asked may go away between records and files.
         let sweep = self.tasks.spawn(async move {
-            let _turn = rack.retention.0.lock().await;
+            let _turn = rack.retention.turn.lock().await;
             rack.sweep(apps, dry_run).await
         });
         sweep.await.map_err(|_| RackError::Stopping)?
@@ -252,6 +259,7 @@ impl Rack {
         let mut needed = retention::named(&entry.app);
         needed.extend(kept.one_offs);
         needed.extend(kept.promoted);
+        needed.extend(self.retention.wanted.releases());
         let keep = Keep::of(entry.settings.keep_releases);
         let known = kept.builds.iter().map(|(id, _)| id.clone()).collect();
         let facts = Facts {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hoist_core::id::{AppName, BuildId, ReleaseId};
 use hoist_core::lineage::Start;
 use hoist_core::manifest::CommandLine;
+use hoist_core::model::Cancel;
 use hoist_core::retention::{Unneeded, WAYS_BACK_KEPT};
 use hoist_rack::RackError;
 use hoist_rack::commands::{IfBusy, Param, ParamsUpdate, RunRequest, RunStreams};
@@ -121,6 +122,32 @@ async fn what_serves_stays_and_volumes_do_however_many_releases_there_are() {
     assert_eq!(photo, "pixels");
     let again = world.rack().prune(None, false).await.expect("swept");
     assert_eq!(again.items, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_command_waits_to_promote_stays() {
+    let world = World::new().await;
+    let (app, made, _) = with_history(&world, "shop").await;
+    let (rack, first) = (world.rack().clone(), made[0].clone());
+    let slow = world.build(&app, &web("wait 600000")).await;
+    let begun = rack.promote(&app, request(&slow, IfBusy::Wait), &actor());
+    begun.await.expect("begun");
+    let waiting = (rack.clone(), app.clone(), first.clone());
+    let waiting = tokio::spawn(async move {
+        let (rack, app, first) = waiting;
+        let promoted = rack.promote(&app, request(&first, IfBusy::Wait), &actor());
+        promoted.await
+    });
+    goes(&world, &app, &[]).await;
+    let entry = rack.app(&app).expect("there");
+    let in_flight = entry.app.promotion.as_ref().map(|it| it.target.clone());
+    assert_eq!(in_flight, Some(slow), "it waits no more");
+    let swept = rack.prune(Some(&app), false).await.expect("swept");
+    assert_eq!(releases(&swept), []);
+    let cancelled = rack.cancel(&app, Cancel::ByUser, None, &actor());
+    cancelled.await.expect("cancelled");
+    let promoted = waiting.await.expect("no panic").expect("promoted");
+    assert_eq!(promoted.release, first);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
