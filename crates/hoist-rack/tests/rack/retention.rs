@@ -130,13 +130,15 @@ async fn what_a_command_waits_to_promote_stays() {
     let (app, made, _) = with_history(&world, "shop").await;
     let (rack, first) = (world.rack().clone(), made[0].clone());
     let slow = world.build(&app, &web("wait 600000")).await;
-    let begun = rack.promote(&app, request(&slow, IfBusy::Wait), &actor());
-    begun.await.expect("begun");
+    let begun = rack
+        .promote(&app, request(&slow, IfBusy::Wait), &actor())
+        .await;
+    begun.expect("begun");
     let waiting = (rack.clone(), app.clone(), first.clone());
     let waiting = tokio::spawn(async move {
         let (rack, app, first) = waiting;
-        let promoted = rack.promote(&app, request(&first, IfBusy::Wait), &actor());
-        promoted.await
+        let request = request(&first, IfBusy::Wait);
+        rack.promote(&app, request, &actor()).await
     });
     goes(&world, &app, &[]).await;
     let entry = rack.app(&app).expect("there");
@@ -144,8 +146,8 @@ async fn what_a_command_waits_to_promote_stays() {
     assert_eq!(in_flight, Some(slow), "it waits no more");
     let swept = rack.prune(Some(&app), false).await.expect("swept");
     assert_eq!(releases(&swept), []);
-    let cancelled = rack.cancel(&app, Cancel::ByUser, None, &actor());
-    cancelled.await.expect("cancelled");
+    let cancelled = rack.cancel(&app, Cancel::ByUser, None, &actor()).await;
+    cancelled.expect("cancelled");
     let promoted = waiting.await.expect("no panic").expect("promoted");
     assert_eq!(promoted.release, first);
 }
