@@ -118,6 +118,11 @@ impl Releases {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The variables that a release starts from: of its base, or none.
+    pub fn env_of(&self, base: Option<&ReleaseRecord>) -> Result<Env, RackError> {
+        base.map_or_else(|| Ok(Env::new()), |base| self.env(base))
+    }
+
     /// The variables of a release, opened.
     pub fn env(&self, record: &ReleaseRecord) -> Result<Env, RackError> {
         Ok(self.keyring.open_env(&record.app, &record.env)?)

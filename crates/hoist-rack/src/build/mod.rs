@@ -151,10 +151,7 @@ async fn fill_env(
     let base = rack
         .base_release(&record.app, &settings.wanted.start)
         .await?;
-    let before = match &base {
-        Some(release) => rack.releases.env(release)?,
-        None => Env::new(),
-    };
+    let before = rack.releases.env_of(base.as_ref())?;
     let first = base.is_none_or(|release| release.build.is_none());
     let asked = &source.manifest().app_json;
     let secrets = asked
@@ -320,10 +317,7 @@ async fn finish(
     let app = &record.app;
     let _one_at_a_time = rack.env_changes.lock().await;
     let base = rack.base_release(app, &settings.wanted.start).await?;
-    let mut env = match &base {
-        Some(release) => rack.releases.env(release)?,
-        None => Env::new(),
-    };
+    let mut env = rack.releases.env_of(base.as_ref())?;
     for (name, (sync, value)) in &settings.added {
         if *sync || !env.contains_key(name) {
             env.insert(name.clone(), value.clone());

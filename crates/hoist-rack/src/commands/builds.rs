@@ -301,10 +301,7 @@ impl Rack {
         actor: &Actor,
     ) -> Result<ReleaseId, RackError> {
         let base = self.base_release(app, &request.start).await?;
-        let env = match &base {
-            Some(release) => self.releases.env(release)?,
-            None => Env::new(),
-        };
+        let env = self.releases.env_of(base.as_ref())?;
         let release = ReleaseRecord {
             id: new_release_id()?,
             app: app.clone(),

@@ -61,10 +61,7 @@ impl Rack {
         let _one_at_a_time = self.env_changes.lock().await;
         self.refuse_deleting(app)?;
         let base = self.base_release(app, &update.start).await?;
-        let before = match &base {
-            Some(release) => self.releases.env(release)?,
-            None => Env::new(),
-        };
+        let before = self.releases.env_of(base.as_ref())?;
         if let Some(expected) = &update.expected {
             let found = base.as_ref().map(|release| &release.id);
             self.refuse_moved(app, expected, found, &before).await?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hoist_core::id::{AppName, BuildId, ReleaseId, ServiceName};
+use hoist_core::limits::PROMOTION_LIMIT_MAX;
 use hoist_core::lineage::Start;
 use hoist_core::manifest::{self, Dialect};
 use hoist_core::model::{Limits, Millis};
@@ -27,9 +28,6 @@ use crate::secrets::Env;
 use crate::store::{
     AppSettings, BuildRecord, BuildStatus, Commit, ReleaseRecord, StateChange, StoreError, Taken,
 };
-
-/// The longest time that an import may give promotions, in milliseconds: a day.
-const PROMOTION_LIMIT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// An app that was taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,10 +182,7 @@ impl Rack {
             return Err(MoveError::Damaged("it holds no build".to_owned()).into());
         };
         let base = self.base_release(app, &Start::Base).await?;
-        let env = match &base {
-            Some(release) => self.releases.env(release)?,
-            None => Env::new(),
-        };
+        let env = self.releases.env_of(base.as_ref())?;
         if let Some((file, text)) = &found.manifest {
             manifest::read_with(Dialect::of_file(file), file, text, &env)?;
         }
@@ -310,7 +305,7 @@ impl Rack {
         let now = self.clock.now();
         plan::scale(&mut app, &scaling(head)?, ticket.version, now)?;
         if let Some(limit) = head.settings.promotion_limit_ms {
-            app.promotion_limit = Millis(limit.clamp(1_000, PROMOTION_LIMIT_MS_MAX));
+            app.promotion_limit = Millis(limit.clamp(1_000, PROMOTION_LIMIT_MAX.0));
         }
         let mut commit = Commit::new(name, StateChange::Create(Box::new(app)));
         commit.settings = Some(AppSettings {

@@ -8,11 +8,10 @@ use hoist_core::history::Served;
 use hoist_core::id::{AppName, BuildId, ProcessId, ReleaseId, Version};
 use hoist_core::model::PromotionKind;
 use hoist_core::retention::{BuildState, EVENTS_KEPT, Made, ONE_OFFS_KEPT, PROMOTIONS_KEPT};
-use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::oneshot;
 
-use super::rows::get_kin;
+use super::rows::{get_kin, read_all};
 use super::{BuildStatus, RackState, Store, StoreError, writer};
 use crate::commands::kind_word;
 
@@ -94,7 +93,7 @@ impl Store {
         self.read(move |connection| {
             let app = app.as_str();
             Ok(Kept {
-                releases: rows(connection, RELEASES, &[&app], |row| {
+                releases: read_all(connection, RELEASES, (app,), |row| {
                     let build: Option<String> = row.get(3)?;
                     let kin = get_kin(row)?;
                     Ok(kin.and_then(|kin| {
@@ -102,8 +101,8 @@ impl Store {
                         Ok(Made { kin, build })
                     }))
                 })?,
-                builds: rows(connection, BUILDS, &[&app], get_build_state)?,
-                one_offs: rows(connection, RUNNING, &[&app], get_id)?
+                builds: read_all(connection, BUILDS, (app,), get_build_state)?,
+                one_offs: read_all(connection, RUNNING, (app,), get_id)?
                     .into_iter()
                     .collect(),
                 promoted: promoted(connection, app, &promotions)?,
@@ -146,20 +145,6 @@ fn parse<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
         .map_err(|_| StoreError::Unreadable(text.to_owned()))
 }
 
-type Get<T> = fn(&Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error>;
-
-fn rows<T>(
-    connection: &Connection,
-    sql: &str,
-    params: &[&dyn ToSql],
-    get: Get<T>,
-) -> Result<Vec<T>, StoreError> {
-    let failed = StoreError::sql("read history");
-    let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
-    let rows = statement.query_map(params, get).map_err(&failed)?;
-    rows.map(|row| row.map_err(&failed)?).collect()
-}
-
 fn get_id<T: std::str::FromStr>(row: &Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error> {
     let id: String = row.get(0)?;
     Ok(parse(&id))
@@ -193,10 +178,10 @@ fn promoted(
     let mut releases = BTreeSet::new();
     for version in promotions {
         let number = version.number as i64;
-        releases.extend(rows(
+        releases.extend(read_all(
             connection,
             sql,
-            &[&app, &version.epoch, &number],
+            (app, version.epoch, number),
             get_id,
         )?);
     }
@@ -215,7 +200,7 @@ fn served(connection: &Connection, app: &str) -> Result<Served, StoreError> {
         Ok(parse(&release).map(|release| (release, back)))
     };
     let mut served = Served::default();
-    let all = rows(connection, sql, &[&app, &PROMOTIONS_KEPT], get)?;
+    let all = read_all(connection, sql, (app, PROMOTIONS_KEPT), get)?;
     for (release, back) in all.into_iter().rev() {
         served.add(release, back);
     }
@@ -234,10 +219,10 @@ fn surplus(connection: &Connection, app: &str) -> Result<Surplus, StoreError> {
                         AND (newer.epoch, newer.number) > (old.epoch, old.number))
              LIMIT ?3"
         );
-        rows(
+        read_all(
             connection,
             &sql,
-            &[&app, &PROMOTIONS_KEPT, &SURPLUS_MAX],
+            (app, PROMOTIONS_KEPT, SURPLUS_MAX),
             get_version,
         )
     };
@@ -248,16 +233,13 @@ fn surplus(connection: &Connection, app: &str) -> Result<Surplus, StoreError> {
                     ORDER BY created_ms DESC LIMIT ?3 OFFSET ?2";
     Ok(Surplus {
         promotions: all,
-        events: rows(
-            connection,
-            events,
-            &[&app, &EVENTS_KEPT, &SURPLUS_MAX],
-            |row| Ok(Ok(row.get(0)?)),
-        )?,
-        one_offs: rows(
+        events: read_all(connection, events, (app, EVENTS_KEPT, SURPLUS_MAX), |row| {
+            Ok(Ok(row.get(0)?))
+        })?,
+        one_offs: read_all(
             connection,
             one_offs,
-            &[&app, &ONE_OFFS_KEPT, &SURPLUS_MAX],
+            (app, ONE_OFFS_KEPT, SURPLUS_MAX),
             get_id,
         )?,
     })

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Params, Row};
 use super::rows::{
     BUILD_COLUMNS, EVENT_COLUMNS, LISTED_COLUMNS, ONE_OFF_COLUMNS, PROMOTION_COLUMNS,
     RELEASE_COLUMNS, get_build, get_description, get_event, get_kin, get_listed, get_one_off,
-    get_promotion, get_release,
+    get_promotion, get_release, read_all,
 };
 use super::{
     BuildRecord, Event, ListedRelease, OneOffRecord, PromotionRecord, ReleaseRecord, Store,
@@ -25,13 +25,8 @@ impl Store {
         params: impl Params + Send + 'static,
         get: Read<T>,
     ) -> Result<Vec<T>, StoreError> {
-        self.read(move |connection| {
-            let failed = StoreError::sql("read history");
-            let mut statement = connection.prepare_cached(&sql).map_err(&failed)?;
-            let rows = statement.query_map(params, get).map_err(&failed)?;
-            rows.map(|row| row.map_err(&failed)?).collect()
-        })
-        .await
+        self.read(move |connection| read_all(connection, &sql, params, get))
+            .await
     }
 
     async fn one<T: Send + 'static>(

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use hoist_core::id::{AppName, BuildId, ReleaseId};
 use hoist_core::model::App;
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::OptionalExtension;
 
 use super::rows::{
-    BUILD_COLUMNS, RELEASE_COLUMNS, get_build, get_release, read_app, read_settings,
+    BUILD_COLUMNS, RELEASE_COLUMNS, get_build, get_release, read_all, read_app, read_settings,
 };
 use super::{AppSettings, BuildRecord, ReleaseRecord, Store, StoreError};
 
@@ -58,9 +58,9 @@ impl Store {
             Ok(Some(WholeApp {
                 app: read_app(&state)?,
                 settings: read_settings(&settings)?,
-                builds: all(&moment, &builds, [&app], get_build)?,
-                releases: all(&moment, &releases, [&app], get_release)?,
-                flawed: all(&moment, flawed, [&app], |row| {
+                builds: read_all(&moment, &builds, [&app], get_build)?,
+                releases: read_all(&moment, &releases, [&app], get_release)?,
+                flawed: read_all(&moment, flawed, [&app], |row| {
                     let id: String = row.get(0)?;
                     Ok(id.parse().map_err(|_| StoreError::Unreadable(id.clone())))
                 })?
@@ -87,7 +87,7 @@ impl Store {
             let of = |table: &str, ids: String| {
                 let sql =
                     format!("SELECT id FROM {table} WHERE id IN (SELECT value FROM json_each(?1))");
-                let found = all(connection, &sql, [ids], |row| Ok(Ok(row.get(0)?)))?;
+                let found = read_all(connection, &sql, [ids], |row| Ok(Ok(row.get(0)?)))?;
                 Ok::<_, StoreError>(found.into_iter().collect())
             };
             Ok(Taken {
@@ -97,18 +97,4 @@ impl Store {
         })
         .await
     }
-}
-
-fn all<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    get: impl Fn(&Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error>,
-) -> Result<Vec<T>, StoreError> {
-    let failed = StoreError::sql("read history");
-    let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
-    let rows = statement
-        .query_map(params, |row| get(row))
-        .map_err(&failed)?;
-    rows.map(|row| row.map_err(&failed)?).collect()
 }

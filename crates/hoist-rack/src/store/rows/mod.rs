@@ -12,7 +12,7 @@ use hoist_core::detect::Runtime;
 use hoist_core::id::ReleaseId;
 use hoist_core::lineage::Kin;
 use hoist_core::model::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 
 use super::{
     BuildRecord, BuildStatus, Event, ListedRelease, PromotionRecord, ReleaseRecord, StoreError,
@@ -23,6 +23,21 @@ pub(super) use one_off::{ONE_OFF_COLUMNS, get_one_off, put_one_off};
 pub(super) use settings::{read_settings, write_settings};
 
 type SqlResult<T> = Result<T, rusqlite::Error>;
+
+/// What a query finds, row by row.
+pub(super) fn read_all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    get: impl Fn(&Row<'_>) -> Result<Result<T, StoreError>, rusqlite::Error>,
+) -> Result<Vec<T>, StoreError> {
+    let failed = StoreError::sql("read history");
+    let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
+    let rows = statement
+        .query_map(params, |row| get(row))
+        .map_err(&failed)?;
+    rows.map(|row| row.map_err(&failed)?).collect()
+}
 
 pub(super) fn put_build(connection: &Connection, build: &BuildRecord) -> SqlResult<()> {
     let (file, text) = match &build.manifest {
